@@ -1,0 +1,2 @@
+//! The rkv program.
+fn main() {}
