@@ -1,1 +1,7 @@
-//! Multi-node suites.
+//! Multi-node suites: whole clusters simulated from a seed, and real processes.
+//!
+//! In reading order: [`sim`] a cluster in one thread · [`history`] what clients did · [`check`] the promises, one a file.
+
+pub mod check;
+pub mod history;
+pub mod sim;

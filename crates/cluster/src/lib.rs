@@ -1,1 +1,3 @@
 //! rkv-cluster
+
+pub mod keeper;

@@ -1,1 +1,20 @@
-//! rkv-kv
+//! The store as its callers see it.
+//!
+//! **Invariant:** each request ends exactly once, at the latest at its deadline; "not applied" is said only of a write
+//! that is on no disk and in no message.
+//!
+//! In reading order: [`store`] what may be asked · [`keyspace`] where a key lies · [`coordinate`] who carries a request
+//! · [`replica`] the vnode that holds it · [`engine`] how a node's machines hang together · [`error`].
+
+pub mod coordinate;
+pub mod engine;
+pub mod error;
+pub mod keyspace;
+pub mod replica;
+pub mod store;
+
+pub use engine::{Bounds, Done, Engine, Surroundings};
+pub use error::KvError;
+pub use keyspace::Keyspace;
+pub use replica::KvService;
+pub use store::{ReplicaView, Write};

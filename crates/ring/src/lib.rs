@@ -4,14 +4,31 @@
 //! that is not known to be chosen.
 //!
 //! In reading order: [`slot`] a key's place · [`member`] statuses and their legal moves · [`ring`] the
-//! document that says who owns what · [`claim`] members to owners · [`preflist`] who answers for a key ·
-//! [`plan`] staged changes and what a commit would do · [`moves`] which copies move · [`claimant`] who may
-//! write the next epoch · [`cluster`] all of these as one machine.
+//! document that says who owns what · [`walk`] in what order a partition considers nodes · [`mod@claim`] members
+//! to owners · [`mod@preflist`] who answers for a key · [`plan`] staged changes and what a commit would do ·
+//! [`refusal`] why not · [`moves`] which copies move · [`claimant`] who may write the next epoch ·
+//! [`cluster`] all of these as one machine.
 
+pub mod claim;
+pub mod claimant;
+pub mod cluster;
 pub mod member;
+pub mod moves;
+pub mod plan;
+pub mod preflist;
+pub mod refusal;
 pub mod ring;
 pub mod slot;
+pub mod walk;
 
+pub use claim::{Claimable, claim};
+pub use claimant::{Accepted, Acceptor, Ballot, Decree};
+pub use cluster::Cluster;
 pub use member::{Addresses, Incarnation, Member, NodeName, Status};
+pub use moves::Transfer;
+pub use plan::{MemberShare, Plan};
+pub use preflist::{Place, Preflist, preflist};
+pub use refusal::Refusal;
 pub use ring::{Change, ClusterId, Epoch, Move, Ring, RingDigest, RingId, Row};
 pub use slot::{Partition, PartitionCount, Slot};
+pub use walk::Walk;

@@ -100,6 +100,11 @@ impl Status {
         matches!(self, Status::Valid)
     }
 
+    /// Whether a member in this state may stand in for owners that are down.
+    pub fn stands_in(self) -> bool {
+        matches!(self, Status::Valid | Status::Leaving)
+    }
+
     /// Whether a member may go from this state to `next`.
     pub fn may_become(self, next: Status) -> bool {
         use Status::*;

@@ -84,8 +84,7 @@ pub type Row = Vec<NodeName>;
 
 /// One copy on its way: the place `place` of the row goes from `from` to `to` when `to` is ready.
 ///
-/// At most one is under way per partition. Cancelling a move whose session broke after it was ready raises
-/// `attempt`; a report of readiness counts only for the attempt that it names.
+/// At most one is under way per partition. A report of readiness counts only for the attempt that it names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
     /// The place in the row that changes hands.
@@ -94,7 +93,8 @@ pub struct Move {
     pub from: NodeName,
     /// Who will; it holds no place of the row yet.
     pub to: NodeName,
-    /// Raised when a session that may have been ready is given up.
+    /// The epoch in which this session began: higher than that of any session before it in this partition, be it that
+    /// it was given up after it may have been ready, or that its move was dropped and came back.
     pub attempt: u32,
 }
 
@@ -223,7 +223,10 @@ impl Ring {
             return Err(RingError::Inconsistent("its table has the wrong shape"));
         }
         let rows = self.rows.iter().chain(self.next.values());
-        if !rows.into_iter().all(|row| row.len() == n && row.iter().all(known)) {
+        if !rows
+            .into_iter()
+            .all(|row| row.len() == n && row.iter().all(known))
+        {
             return Err(RingError::Inconsistent(
                 "a row has the wrong length or names a stranger",
             ));
@@ -231,7 +234,7 @@ impl Ring {
         let next_ok = self.next.keys().all(|p| p.0 < q);
         let moves_ok = self.moves.iter().all(|(p, m)| {
             p.0 < q
-                && known(&m.to)
+                && self.next.get(p).is_some_and(|row| row.contains(&m.to))
                 && self.rows[p.index()].get(usize::from(m.place)) == Some(&m.from)
                 && !self.rows[p.index()].contains(&m.to)
         });
@@ -271,7 +274,10 @@ impl Ring {
 
     /// Partitions whose first replica is `node`.
     pub fn first_replicas(&self, node: &NodeName) -> usize {
-        self.rows.iter().filter(|row| row.first() == Some(node)).count()
+        self.rows
+            .iter()
+            .filter(|row| row.first() == Some(node))
+            .count()
     }
 }
 

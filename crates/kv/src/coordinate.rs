@@ -1,0 +1,624 @@
+//! This file answers: who carries one request from its first send to its last answer?
+//!
+//! Any node coordinates. The machine of a request (`rkv_quorum::Put`, `Get`) decides; the coordinator delivers what it
+//! sends, hands it each answer, and calls its caller once. Events of one request are taken one at a time: whoever finds
+//! the machine in use leaves the event in its inbox, and whoever is with it takes that too. No lock is held over a
+//! delivery that a second request could wait for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rkv_quorum::clock::{Clock, Stamp};
+use rkv_quorum::object::Object;
+use rkv_quorum::outcome::{GetOutcome, PutOutcome, QuorumError};
+use rkv_quorum::roster::{Ask, Refusal};
+use rkv_quorum::{get, put, tally};
+use rkv_ring::{NodeName, Preflist, RingId, Slot};
+use rkv_vnode::router::Route;
+use rkv_vnode::{Router, View};
+use rkv_wire::message::{Answer, Command, RequestId, Role, ServiceId};
+
+use crate::engine::Done;
+use crate::replica::KV;
+
+/// Requests are spread over this many tables.
+const SHARDS: usize = 16;
+/// Low bits of a request id that number the asks of one request.
+const ASK_BITS: u32 = 12;
+/// The ask whose answer nobody waits for: hints and repairs after the fact.
+const UNHEARD: u64 = (1 << ASK_BITS) - 1;
+/// How long a replica may take over a hint or a repair.
+const UNHEARD_WITHIN_MS: u32 = 5_000;
+
+/// What a request is, and whom to tell.
+enum Machine {
+    Put {
+        machine: Box<put::Put>,
+        /// The object as it is sent, made once a stamp.
+        encoded: Option<(Stamp, Bytes)>,
+        done: Option<Done<Result<PutOutcome, QuorumError>>>,
+    },
+    Get {
+        machine: Box<get::Get>,
+        done: Option<Done<Result<GetOutcome, QuorumError>>>,
+    },
+    /// One command to one vnode of any service.
+    Ask { done: Option<Done<Option<Reply>>> },
+}
+
+/// All that can happen to a request.
+enum Event {
+    Begin,
+    Answer(NodeName, Ask, Answer, Bytes),
+    Unreachable(NodeName, Ask, bool),
+    Preflist(Arc<Preflist>),
+    Tick,
+}
+
+struct Request {
+    machine: Machine,
+    /// Asks that left and were not answered.
+    asked: Vec<(NodeName, Ask)>,
+    until_ms: u64,
+}
+
+/// A request under way.
+struct Desk {
+    base: u64,
+    slot: Slot,
+    key: Bytes,
+    request: Mutex<Request>,
+    inbox: Mutex<VecDeque<Event>>,
+    due_ms: AtomicU64,
+}
+
+/// Where a key lies.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its slot.
+    pub slot: Slot,
+    /// The key of its entry in every store.
+    pub key: Bytes,
+}
+
+/// When a request began and when it ends at the latest.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Now.
+    pub now_ms: u64,
+    /// Its deadline.
+    pub until_ms: u64,
+}
+
+/// Carries the requests of one node.
+pub struct Coordinator {
+    me: NodeName,
+    router: Router,
+    clock: Arc<Clock>,
+    shards: Vec<Mutex<BTreeMap<u64, Arc<Desk>>>>,
+    next: AtomicU64,
+}
+
+/// What came of driving a request, to be told when no lock is held.
+enum Told {
+    Put(Done<Result<PutOutcome, QuorumError>>, Result<PutOutcome, QuorumError>),
+    Get(Done<Result<GetOutcome, QuorumError>>, Result<GetOutcome, QuorumError>),
+    Ask(Done<Option<Reply>>, Option<Reply>),
+}
+
+/// What one vnode answered to a [`Question`].
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Who.
+    pub node: NodeName,
+    /// What.
+    pub answer: Answer,
+    /// The object that went with it.
+    pub body: Bytes,
+}
+
+/// One command for one vnode.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Whose vnode.
+    pub service: ServiceId,
+    /// Of which slot's partition.
+    pub slot: Slot,
+    /// The ring that it is routed by.
+    pub ring: RingId,
+    /// What to do.
+    pub command: Command,
+    /// The object that goes with it.
+    pub body: Bytes,
+    /// How long to wait.
+    pub timeout_ms: u64,
+}
+
+impl Coordinator {
+    /// A coordinator whose request ids begin at a place that differs in each boot.
+    pub fn new(me: NodeName, router: Router, clock: Arc<Clock>, boot: u64) -> Coordinator {
+        Coordinator {
+            me,
+            router,
+            clock,
+            shards: (0..SHARDS).map(|_| Mutex::new(BTreeMap::new())).collect(),
+            next: AtomicU64::new(boot & (u64::MAX >> (ASK_BITS + 2))),
+        }
+    }
+
+    /// A request id that no other request of this boot has.
+    pub fn fresh_id(&self) -> RequestId {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        RequestId((number << ASK_BITS) & (u64::MAX >> 1))
+    }
+
+    /// Requests under way.
+    pub fn in_flight(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Begins a put.
+    pub fn put(
+        &self,
+        machine: put::Put,
+        place: Place,
+        times: Times,
+        done: Done<Result<PutOutcome, QuorumError>>,
+    ) {
+        let machine = Machine::Put {
+            machine: Box::new(machine),
+            encoded: None,
+            done: Some(done),
+        };
+        self.begin(machine, place, times);
+    }
+
+    /// Begins a get.
+    pub fn get(
+        &self,
+        machine: get::Get,
+        place: Place,
+        times: Times,
+        done: Done<Result<GetOutcome, QuorumError>>,
+    ) {
+        let machine = Machine::Get {
+            machine: Box::new(machine),
+            done: Some(done),
+        };
+        self.begin(machine, place, times);
+    }
+
+    fn begin(&self, machine: Machine, place: Place, times: Times) {
+        let desk = self.open(machine, place.slot, place.key, times.until_ms);
+        self.take(&desk, Event::Begin, times.now_ms);
+    }
+
+    fn open(&self, machine: Machine, slot: Slot, key: Bytes, until_ms: u64) -> Arc<Desk> {
+        let base = self.fresh_id().0;
+        let desk = Arc::new(Desk {
+            base,
+            slot,
+            key,
+            request: Mutex::new(Request {
+                machine,
+                asked: Vec::new(),
+                until_ms,
+            }),
+            inbox: Mutex::new(VecDeque::new()),
+            due_ms: AtomicU64::new(u64::MAX),
+        });
+        self.shard(base).lock().insert(base, desk.clone());
+        desk
+    }
+
+    /// Sends one command to `to`'s vnode of a service and waits for its answer; `None`: none came in time, or `to` was
+    /// lost.
+    pub fn ask(&self, to: &NodeName, question: Question, now_ms: u64, done: Done<Option<Reply>>) {
+        let until_ms = now_ms + question.timeout_ms;
+        let machine = Machine::Ask { done: Some(done) };
+        let desk = self.open(machine, question.slot, Bytes::new(), until_ms);
+        let ask = Ask(0);
+        {
+            let mut request = desk.request.lock();
+            request.asked.push((to.clone(), ask));
+            desk.due_ms.store(until_ms, Ordering::Release);
+        }
+        let route = Route {
+            id: wire_id(desk.base, ask),
+            service: question.service,
+            slot: question.slot,
+            ring: question.ring,
+            role: Role::Owner,
+            within_ms: u32::try_from(question.timeout_ms).unwrap_or(u32::MAX),
+        };
+        let body = question.body;
+        let answered = self
+            .router
+            .deliver(&self.me, to, route, question.command, body);
+        if let Some((answer, body)) = answered {
+            self.take(&desk, Event::Answer(to.clone(), ask, answer, body), now_ms);
+        }
+    }
+
+    // ---- what happens ----------------------------------------------------------------------------------------------
+
+    /// A replica answered.
+    pub fn answered(
+        &self,
+        id: RequestId,
+        from: &NodeName,
+        answer: Answer,
+        body: Bytes,
+        now_ms: u64,
+    ) {
+        let (base, ask) = (id.0 & !UNHEARD, id.0 & UNHEARD);
+        if ask == UNHEARD {
+            return;
+        }
+        if let Some(desk) = self.find(base) {
+            let ask = Ask(ask as u32);
+            self.take(&desk, Event::Answer(from.clone(), ask, answer, body), now_ms);
+        }
+    }
+
+    /// `node` cannot be reached any more; of these requests it is known that they never left.
+    pub fn node_lost(&self, node: &NodeName, undelivered: &[RequestId], now_ms: u64) {
+        for desk in self.desks() {
+            let asked: Vec<Ask> = {
+                // A request that is being driven right now is told when its answer does not come.
+                let Some(request) = desk.request.try_lock() else {
+                    continue;
+                };
+                let to_it = request.asked.iter().filter(|(to, _)| to == node);
+                to_it.map(|(_, ask)| *ask).collect()
+            };
+            for ask in asked {
+                let sent = !undelivered.contains(&wire_id(desk.base, ask));
+                self.take(&desk, Event::Unreachable(node.clone(), ask, sent), now_ms);
+            }
+        }
+    }
+
+    /// A ring was adopted: what was refused for the ring's sake is routed anew.
+    pub fn rerouted(&self, view: &View, now_ms: u64) {
+        for desk in self.desks() {
+            let preflist = view.preflist(view.ring().partition_of(desk.slot)).clone();
+            self.take(&desk, Event::Preflist(preflist), now_ms);
+        }
+    }
+
+    /// Time passed.
+    pub fn tick(&self, now_ms: u64) {
+        for desk in self.desks() {
+            if desk.due_ms.load(Ordering::Acquire) <= now_ms {
+                self.take(&desk, Event::Tick, now_ms);
+            }
+        }
+    }
+
+    // ---- carrying ----------------------------------------------------------------------------------------------------
+
+    fn shard(&self, base: u64) -> &Mutex<BTreeMap<u64, Arc<Desk>>> {
+        &self.shards[(base >> ASK_BITS) as usize % SHARDS]
+    }
+
+    fn find(&self, base: u64) -> Option<Arc<Desk>> {
+        self.shard(base).lock().get(&base).cloned()
+    }
+
+    fn desks(&self) -> Vec<Arc<Desk>> {
+        let mut desks = Vec::new();
+        for shard in &self.shards {
+            desks.extend(shard.lock().values().cloned());
+        }
+        desks
+    }
+
+    /// Hands an event to a request, unless somebody is with it: then that one takes it.
+    fn take(&self, desk: &Desk, event: Event, now_ms: u64) {
+        desk.inbox.lock().push_back(event);
+        loop {
+            let Some(mut request) = desk.request.try_lock() else {
+                return;
+            };
+            let mut told = Vec::new();
+            let mut finished = false;
+            while let Some(event) = pop(&desk.inbox) {
+                finished |= self.drive(desk, &mut request, event, now_ms, &mut told);
+            }
+            let due_ms = if finished { u64::MAX } else { request.next_tick_ms(desk) };
+            desk.due_ms.store(due_ms, Ordering::Release);
+            drop(request);
+            if finished {
+                self.shard(desk.base).lock().remove(&desk.base);
+            }
+            told.into_iter().for_each(Told::tell);
+            if desk.inbox.lock().is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// One event, and what it makes the machine wish for. Returns whether the request is over.
+    fn drive(
+        &self,
+        desk: &Desk,
+        request: &mut Request,
+        event: Event,
+        now_ms: u64,
+        told: &mut Vec<Told>,
+    ) -> bool {
+        if let Event::Answer(node, ask, ..) | Event::Unreachable(node, ask, _) = &event {
+            let awaited = |(to, asked): &(NodeName, Ask)| to == node && asked == ask;
+            match request.asked.iter().position(awaited) {
+                Some(at) => drop(request.asked.swap_remove(at)),
+                None => return false,
+            }
+        }
+        let Request {
+            machine,
+            asked,
+            until_ms,
+        } = request;
+        match machine {
+            Machine::Put {
+                machine,
+                encoded,
+                done,
+            } => {
+                let Some(event) = put_event(event) else {
+                    return false;
+                };
+                let mut effects = Vec::new();
+                machine.step(now_ms, event, &self.clock, &mut effects);
+                let within_ms = within(*until_ms, now_ms);
+                let mut over = false;
+                for effect in effects {
+                    match effect {
+                        put::Effect::Send {
+                            to,
+                            role,
+                            ask,
+                            object,
+                            hint_for,
+                        } => {
+                            let body = encode_once(encoded, machine.stamp(), &object);
+                            let command = Command::Put {
+                                key: desk.key.clone(),
+                                hint_for,
+                            };
+                            asked.push((to.clone(), ask));
+                            let route =
+                                kv_route(desk, ask, machine.ring(), wire_role(role), within_ms);
+                            self.deliver(desk, &to, ask, route, command, body);
+                        }
+                        put::Effect::Hint {
+                            to,
+                            role,
+                            missing,
+                            object,
+                        } => {
+                            let command = Command::Hint {
+                                key: desk.key.clone(),
+                                missing,
+                            };
+                            let body = encode_once(encoded, machine.stamp(), &object);
+                            self.tell(desk, &to, machine.ring(), wire_role(role), command, body);
+                        }
+                        put::Effect::Done(result) => {
+                            told.extend(done.take().map(|done| Told::Put(done, result)));
+                        }
+                        put::Effect::Finished => over = true,
+                    }
+                }
+                over
+            }
+            Machine::Get { machine, done } => {
+                let Some(event) = get_event(event) else {
+                    return false;
+                };
+                let mut effects = Vec::new();
+                machine.step(now_ms, event, &mut effects);
+                let within_ms = within(*until_ms, now_ms);
+                let mut over = false;
+                for effect in effects {
+                    match effect {
+                        get::Effect::Send { to, role, ask } => {
+                            let command = Command::Get {
+                                key: desk.key.clone(),
+                            };
+                            asked.push((to.clone(), ask));
+                            let route =
+                                kv_route(desk, ask, machine.ring(), wire_role(role), within_ms);
+                            self.deliver(desk, &to, ask, route, command, Bytes::new());
+                        }
+                        get::Effect::Repair { to, object } => {
+                            let command = Command::Repair {
+                                key: desk.key.clone(),
+                            };
+                            let body = Bytes::from(object.encode());
+                            self.tell(desk, &to, machine.ring(), Role::Owner, command, body);
+                        }
+                        get::Effect::Done(result) => {
+                            told.extend(done.take().map(|done| Told::Get(done, result)));
+                        }
+                        get::Effect::Finished => over = true,
+                    }
+                }
+                over
+            }
+            Machine::Ask { done } => {
+                let answer = match event {
+                    Event::Answer(node, _, answer, body) => Some(Reply { node, answer, body }),
+                    Event::Unreachable(..) | Event::Tick => None,
+                    Event::Begin | Event::Preflist(_) => return false,
+                };
+                told.extend(done.take().map(|done| Told::Ask(done, answer)));
+                true
+            }
+        }
+    }
+
+    /// Delivers an ask; an answer that is there at once goes to the inbox, behind what is being driven.
+    fn deliver(
+        &self,
+        desk: &Desk,
+        to: &NodeName,
+        ask: Ask,
+        route: Route,
+        command: Command,
+        body: Bytes,
+    ) {
+        let answered = self.router.deliver(&self.me, to, route, command, body);
+        if let Some((answer, body)) = answered {
+            let event = Event::Answer(to.clone(), ask, answer, body);
+            desk.inbox.lock().push_back(event);
+        }
+    }
+
+    /// Delivers what nobody waits for.
+    fn tell(
+        &self,
+        desk: &Desk,
+        to: &NodeName,
+        ring: RingId,
+        role: Role,
+        command: Command,
+        body: Bytes,
+    ) {
+        let ask = Ask(UNHEARD as u32);
+        let route = kv_route(desk, ask, ring, role, UNHEARD_WITHIN_MS);
+        self.router.deliver(&self.me, to, route, command, body);
+    }
+}
+
+impl Request {
+    fn next_tick_ms(&self, desk: &Desk) -> u64 {
+        match &self.machine {
+            Machine::Put { machine, .. } => machine.next_tick_ms().unwrap_or(u64::MAX),
+            Machine::Get { machine, .. } => machine.next_tick_ms().unwrap_or(u64::MAX),
+            Machine::Ask { .. } => desk.due_ms.load(Ordering::Acquire),
+        }
+    }
+}
+
+impl Told {
+    fn tell(self) {
+        match self {
+            Told::Put(done, result) => done(result),
+            Told::Get(done, result) => done(result),
+            Told::Ask(done, answer) => done(answer),
+        }
+    }
+}
+
+fn pop(inbox: &Mutex<VecDeque<Event>>) -> Option<Event> {
+    inbox.lock().pop_front()
+}
+
+fn wire_id(base: u64, ask: Ask) -> RequestId {
+    RequestId(base | (u64::from(ask.0) & UNHEARD))
+}
+
+fn within(deadline_ms: u64, now_ms: u64) -> u32 {
+    u32::try_from(deadline_ms.saturating_sub(now_ms)).unwrap_or(u32::MAX)
+}
+
+fn kv_route(desk: &Desk, ask: Ask, ring: RingId, role: Role, within_ms: u32) -> Route {
+    Route {
+        id: wire_id(desk.base, ask),
+        service: KV,
+        slot: desk.slot,
+        ring,
+        role,
+        within_ms,
+    }
+}
+
+fn wire_role(role: tally::Role) -> Role {
+    match role {
+        tally::Role::Owner => Role::Owner,
+        tally::Role::Fallback => Role::Fallback,
+    }
+}
+
+fn encode_once(encoded: &mut Option<(Stamp, Bytes)>, stamp: Stamp, object: &Object) -> Bytes {
+    match encoded {
+        Some((of, bytes)) if *of == stamp => bytes.clone(),
+        _ => {
+            let bytes = Bytes::from(object.encode());
+            *encoded = Some((stamp, bytes.clone()));
+            bytes
+        }
+    }
+}
+
+/// What the wire says, as the put's machine hears it.
+fn put_event(event: Event) -> Option<put::Event> {
+    Some(match event {
+        Event::Begin => put::Event::Begin,
+        Event::Tick => put::Event::Tick,
+        Event::Preflist(preflist) => put::Event::Preflist((*preflist).clone()),
+        Event::Unreachable(node, ask, sent) => put::Event::Unreachable { node, ask, sent },
+        Event::Answer(node, ask, answer, _) => {
+            let answer = match answer {
+                Answer::Stored => put::Answer::Stored,
+                Answer::Newer(stamp) => put::Answer::Newer(stamp),
+                Answer::Floor(stamp) => put::Answer::Floor(stamp),
+                other => put::Answer::Refused(refusal(other)),
+            };
+            put::Event::Answer { node, ask, answer }
+        }
+    })
+}
+
+/// What the wire says, as the get's machine hears it.
+fn get_event(event: Event) -> Option<get::Event> {
+    Some(match event {
+        Event::Begin => get::Event::Begin,
+        Event::Tick => get::Event::Tick,
+        Event::Preflist(preflist) => get::Event::Preflist((*preflist).clone()),
+        Event::Unreachable(node, ask, _) => get::Event::Unreachable { node, ask },
+        Event::Answer(node, ask, answer, body) => {
+            let answer = match answer {
+                Answer::Found => match Object::decode(body) {
+                    Ok(object) => get::Answer::Found(object),
+                    Err(error) => get::Answer::Refused(Refusal::Failed {
+                        message: error.to_string(),
+                        maybe_applied: false,
+                    }),
+                },
+                Answer::NotFound => get::Answer::NotFound,
+                Answer::CatchingUp => get::Answer::CatchingUp(
+                    (!body.is_empty())
+                        .then(|| Object::decode(body).ok())
+                        .flatten(),
+                ),
+                other => get::Answer::Refused(refusal(other)),
+            };
+            get::Event::Answer { node, ask, answer }
+        }
+    })
+}
+
+fn refusal(answer: Answer) -> Refusal {
+    match answer {
+        Answer::NotOwner(ring) => Refusal::NotOwner(ring),
+        Answer::Behind(_) => Refusal::Behind,
+        Answer::Busy => Refusal::Busy,
+        Answer::Failed {
+            text,
+            maybe_applied,
+        } => Refusal::Failed {
+            message: text,
+            maybe_applied,
+        },
+        other => Refusal::Failed {
+            message: format!("an answer to another question: {other:?}"),
+            maybe_applied: true,
+        },
+    }
+}

@@ -1,0 +1,403 @@
+//! This file answers: how do a node's machines hang together?
+//!
+//! One engine a node: the host with its vnodes, the coordinators of requests, the clock that stamps them, and the way
+//! to the ring's keeper. It has no thread and no socket of its own: whoever runs it brings messages, time and
+//! completions, in a program from sockets and in a simulator from a seed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rkv_cluster::keeper::Outward;
+use rkv_quorum::clock::{Clock, Drift};
+use rkv_ring::cluster::{AdminReply, AdminRequest, ClusterMessage, Event, Facts, Target};
+use rkv_ring::plan::Refusal;
+use rkv_ring::{Incarnation, NodeName, Partition, Ring, RingId};
+use rkv_vnode::{Host, Router, Upward, View, World};
+use rkv_wire::message::{Answer, Envelope, Message, Report, RequestId};
+
+use crate::coordinate::Coordinator;
+use crate::keyspace::Keyspace;
+
+/// What the engine asks of the program around it, beyond the [`World`].
+pub trait Surroundings: World {
+    /// An event for the ring's keeper; it is stepped later, never within this call.
+    fn tell_keeper(&self, event: Event);
+    /// Sends a message about rings, perhaps to somebody who is no member.
+    fn send_cluster(&self, to: Target, message: ClusterMessage);
+    /// Gossip this of this node.
+    fn publish(&self, facts: Facts);
+    /// The members and their addresses may have changed.
+    fn adopted(&self, ring: &Arc<Ring>);
+    /// The cluster let this node go: finish and stop.
+    fn left(&self);
+    /// A line for the log.
+    fn warn(&self, text: String);
+}
+
+/// What keys and values may measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// `limits.key_bytes`.
+    pub key_bytes: usize,
+    /// `limits.value_bytes`.
+    pub value_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            key_bytes: 65_536,
+            value_bytes: 8 << 20,
+        }
+    }
+}
+
+/// Called once with what came of a request.
+pub type Done<T> = Box<dyn FnOnce(T) + Send>;
+
+/// One node.
+pub struct Engine {
+    me: NodeName,
+    host: Arc<Host>,
+    world: Arc<dyn Surroundings>,
+    clock: Arc<Clock>,
+    drift: Mutex<Drift>,
+    coordinator: Coordinator,
+    admin: Mutex<BTreeMap<u64, Done<Result<AdminReply, Refusal>>>>,
+    reports: Mutex<BTreeMap<RequestId, Reports>>,
+    incarnations: Mutex<BTreeMap<NodeName, Incarnation>>,
+    default: Keyspace,
+    bounds: Bounds,
+}
+
+/// Reports of several nodes that somebody waits for.
+struct Reports {
+    waiting_for: Vec<NodeName>,
+    until_ms: u64,
+    got: BTreeMap<NodeName, Report>,
+    done: Option<Done<BTreeMap<NodeName, Report>>>,
+}
+
+impl Engine {
+    /// Puts a node together and starts its vnodes.
+    pub fn start(
+        host: Arc<Host>,
+        world: Arc<dyn Surroundings>,
+        clock: Arc<Clock>,
+        drift: Drift,
+        default: Keyspace,
+        bounds: Bounds,
+        boot: u64,
+    ) -> Arc<Engine> {
+        let me = host.view().me().clone();
+        let router = Router::new(host.clone(), world.clone());
+        let engine = Arc::new(Engine {
+            coordinator: Coordinator::new(me.clone(), router, clock.clone(), boot),
+            me,
+            host,
+            world,
+            clock,
+            drift: Mutex::new(drift),
+            admin: Mutex::new(BTreeMap::new()),
+            reports: Mutex::new(BTreeMap::new()),
+            incarnations: Mutex::new(BTreeMap::new()),
+            default,
+            bounds,
+        });
+        engine.host.start(Arc::new(FromBelow {
+            engine: Arc::downgrade(&engine),
+        }));
+        engine
+    }
+
+    /// This node's name.
+    pub fn me(&self) -> &NodeName {
+        &self.me
+    }
+
+    /// Its vnodes.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// The view that requests are routed by now.
+    pub fn view(&self) -> Arc<View> {
+        self.host.view()
+    }
+
+    /// The keyspace `default`.
+    pub fn default_keyspace(&self) -> &Keyspace {
+        &self.default
+    }
+
+    pub(crate) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What keys and values may measure.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Now, monotonic.
+    pub fn now_ms(&self) -> u64 {
+        self.world.now_ms()
+    }
+
+    /// Unix time.
+    pub fn wall_ms(&self) -> u64 {
+        self.world.wall_ms()
+    }
+
+    /// Requests under way.
+    pub fn in_flight(&self) -> usize {
+        self.coordinator.in_flight()
+    }
+
+    /// This node's hybrid time, for the messages that it sends.
+    pub fn clock_reading(&self) -> u64 {
+        self.clock.reading(self.world.wall_ms())
+    }
+
+    /// How far the peers' clocks are ahead, and whether this node may stamp writes.
+    pub fn drift(&self) -> (i64, bool) {
+        let drift = self.drift.lock();
+        (drift.median_ms(), drift.may_coordinate())
+    }
+
+    // ---- what happens ----------------------------------------------------------------------------------------------
+
+    /// A message came from another node.
+    pub fn message(&self, from: &NodeName, envelope: Envelope) {
+        let wall_ms = self.world.wall_ms();
+        if envelope.clock != 0 {
+            let own = self.clock.reading(wall_ms);
+            self.drift.lock().observe(from.clone(), envelope.clock, own);
+            self.clock.witness(envelope.clock, wall_ms);
+        }
+        match envelope.message {
+            Message::Cluster(message) => self.world.tell_keeper(Event::Message {
+                from: from.clone(),
+                message,
+            }),
+            Message::ReportIs { id, report } => self.report_came(from, id, *report),
+            message => self.host.message(from, message),
+        }
+    }
+
+    /// Gossip told these facts of `node`.
+    pub fn facts(&self, node: &NodeName, facts: Facts) {
+        self.incarnations
+            .lock()
+            .insert(node.clone(), facts.incarnation);
+        self.host.heard_ring(
+            node,
+            RingId {
+                cluster: facts.cluster,
+                lineage: facts.lineage,
+                epoch: facts.epoch,
+            },
+        );
+        self.world.tell_keeper(Event::Facts {
+            node: node.clone(),
+            facts,
+        });
+    }
+
+    /// Gossip suspects `node`, or no longer.
+    pub fn suspect(&self, node: &NodeName, up: bool) {
+        if !up {
+            self.drift.lock().forget(node);
+        }
+        self.host.suspect(node, up);
+        if !up {
+            self.coordinator.node_lost(node, &[], self.world.now_ms());
+        }
+        self.world.tell_keeper(if up {
+            Event::Up(node.clone())
+        } else {
+            Event::Down(node.clone())
+        });
+    }
+
+    /// The transport could not deliver; `undelivered` are known never to have left.
+    pub fn unreachable(&self, node: &NodeName, undelivered: &[Envelope]) {
+        let requests: Vec<RequestId> = undelivered
+            .iter()
+            .filter_map(|envelope| match &envelope.message {
+                Message::Command { id, .. } => Some(*id),
+                _ => None,
+            })
+            .collect();
+        let now_ms = self.world.now_ms();
+        self.coordinator.node_lost(node, &requests, now_ms);
+    }
+
+    /// Time passed; to be called some twenty times a second.
+    pub fn tick(&self) {
+        let now_ms = self.world.now_ms();
+        self.coordinator.tick(now_ms);
+        self.host.tick();
+        self.reports_due(now_ms);
+        self.world.tell_keeper(Event::Tick);
+        if !self.view().serves() && self.host.is_drained() {
+            self.world.tell_keeper(Event::Drained);
+        }
+    }
+
+    // ---- operators ---------------------------------------------------------------------------------------------------
+
+    /// Asks the ring's machine something, here or at the claimant.
+    pub fn admin(&self, request: AdminRequest, done: Done<Result<AdminReply, Refusal>>) {
+        let id = self.coordinator.fresh_id().0;
+        self.admin.lock().insert(id, done);
+        self.world.tell_keeper(Event::Admin { id, request });
+    }
+
+    /// Asks every reachable member for its report; calls `done` when all have answered or time is up.
+    pub fn reports(&self, timeout_ms: u64, done: Done<BTreeMap<NodeName, Report>>) {
+        let view = self.view();
+        let waiting_for: Vec<NodeName> = view.peers_up().cloned().collect();
+        let own = self.host.report();
+        let id = self.coordinator.fresh_id();
+        let got = BTreeMap::from([(self.me.clone(), own)]);
+        if waiting_for.is_empty() {
+            return done(got);
+        }
+        let until_ms = self.world.now_ms() + timeout_ms;
+        self.reports.lock().insert(
+            id,
+            Reports {
+                waiting_for: waiting_for.clone(),
+                until_ms,
+                got,
+                done: Some(done),
+            },
+        );
+        for node in waiting_for {
+            self.world.send(&node, Message::AskReport { id });
+        }
+    }
+
+    fn report_came(&self, from: &NodeName, id: RequestId, report: Report) {
+        let mut all = self.reports.lock();
+        let Some(waiting) = all.get_mut(&id) else {
+            return;
+        };
+        waiting.waiting_for.retain(|node| node != from);
+        waiting.got.insert(from.clone(), report);
+        if waiting.waiting_for.is_empty() {
+            let finished = all.remove(&id);
+            drop(all);
+            finish(finished);
+        }
+    }
+
+    fn reports_due(&self, now_ms: u64) {
+        let mut all = self.reports.lock();
+        let due: Vec<RequestId> = all
+            .iter()
+            .filter(|(_, waiting)| waiting.until_ms <= now_ms)
+            .map(|(id, _)| *id)
+            .collect();
+        let finished: Vec<Option<Reports>> = due.iter().map(|id| all.remove(id)).collect();
+        drop(all);
+        finished.into_iter().for_each(finish);
+    }
+}
+
+fn finish(reports: Option<Reports>) {
+    if let Some(mut reports) = reports {
+        if let Some(done) = reports.done.take() {
+            done(reports.got);
+        }
+    }
+}
+
+/// What the keeper wishes for, on its way to the engine and out.
+impl Outward for Engine {
+    fn send(&self, to: Target, message: ClusterMessage) {
+        self.world.send_cluster(to, message);
+    }
+
+    fn adopt(&self, ring: Arc<Ring>) {
+        self.world.adopted(&ring);
+        self.host.adopt(ring);
+        self.coordinator.rerouted(&self.view(), self.world.now_ms());
+    }
+
+    fn answer(&self, id: u64, result: Result<AdminReply, Refusal>) {
+        let done = self.admin.lock().remove(&id);
+        if let Some(done) = done {
+            done(result);
+        }
+    }
+
+    fn publish(&self, facts: Facts) {
+        self.world.publish(facts);
+    }
+
+    fn left(&self) {
+        self.world.left();
+    }
+
+    fn warn(&self, text: String) {
+        self.world.warn(text);
+    }
+}
+
+/// What the host tells, on its way to the engine.
+struct FromBelow {
+    engine: std::sync::Weak<Engine>,
+}
+
+impl Upward for FromBelow {
+    fn answered(&self, id: RequestId, from: &NodeName, answer: Answer, body: Bytes) {
+        if let Some(engine) = self.engine.upgrade() {
+            let now_ms = engine.world.now_ms();
+            engine.coordinator.answered(id, from, answer, body, now_ms);
+        }
+    }
+
+    fn move_ready(&self, partition: Partition, attempt: u32, to: &NodeName) {
+        if let Some(engine) = self.engine.upgrade() {
+            let view = engine.view();
+            let life = |node: &NodeName| view.ring().members.get(node).map(|m| m.incarnation);
+            if let (Some(mine), Some(theirs)) = (life(&engine.me), life(to)) {
+                engine.world.tell_keeper(Event::MoveReady {
+                    partition,
+                    attempt,
+                    from: engine.me.clone(),
+                    to: to.clone(),
+                    incarnations: (mine, theirs),
+                });
+            }
+        }
+    }
+
+    fn move_broken(&self, partition: Partition, attempt: u32) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine
+                .world
+                .tell_keeper(Event::MoveBroken { partition, attempt });
+        }
+    }
+
+    fn pull(&self, from: &NodeName) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.world.tell_keeper(Event::Behind(from.clone()));
+        }
+    }
+
+    fn warn(&self, text: String) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.world.warn(text);
+        }
+    }
+}

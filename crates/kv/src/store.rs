@@ -1,0 +1,353 @@
+//! This file answers: what may be asked of the store?
+//!
+//! Put, get and delete with their quorums, what each replica holds, and one command to any service. Each call returns
+//! at once; its caller is told once, perhaps before the call returns.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rkv_quorum::clock::Stamp;
+use rkv_quorum::object::{Kind, Version};
+use rkv_quorum::outcome::{GetOutcome, PutOutcome};
+use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
+use rkv_quorum::put::Draft;
+use rkv_quorum::{Get, Put};
+use rkv_ring::{NodeName, Partition, Preflist, Slot};
+use rkv_wire::message::{Answer, Command, CopyState, ServiceId};
+
+use crate::coordinate::{Place, Question, Reply, Times};
+use crate::engine::{Done, Engine};
+use crate::error::KvError;
+use crate::keyspace::Keyspace;
+use crate::replica::KV;
+
+/// What is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// A value, until a deadline if it has one (unix milliseconds).
+    Value {
+        /// The value.
+        body: Bytes,
+        /// When it ends.
+        at_ms: Option<u64>,
+    },
+    /// A value that keeps the deadline of the one it replaces: the deadline is read first, the value is not.
+    ValueKeepingDeadline {
+        /// The value.
+        body: Bytes,
+    },
+    /// Nothing any more: a tombstone.
+    Delete,
+}
+
+/// What one replica holds now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaView {
+    /// Who.
+    pub node: NodeName,
+    /// For which partition.
+    pub partition: Partition,
+    /// Which place of the row.
+    pub replica: u8,
+    /// What it holds, in a word: value, tombstone, missing, filling, unreachable.
+    pub state: &'static str,
+    /// The version held.
+    pub version: String,
+    /// A hash of the value held.
+    pub digest: String,
+}
+
+impl Engine {
+    /// Writes.
+    pub fn put(
+        self: &Arc<Self>,
+        keyspace: &Keyspace,
+        key: &[u8],
+        write: Write,
+        options: &PutOptions,
+        done: Done<Result<PutOutcome, KvError>>,
+    ) {
+        let checked = self.may_write(key, &write).and_then(|()| {
+            let ring_n = self.view().ring().replicas;
+            Ok(PutPolicy::new(options, &keyspace.defaults, ring_n)?)
+        });
+        let policy = match checked {
+            Ok(policy) => policy,
+            Err(error) => return done(Err(error)),
+        };
+        let draft = match write {
+            Write::Value { body, at_ms } => Draft::Value { body, at_ms },
+            Write::Delete => Draft::Tombstone,
+            Write::ValueKeepingDeadline { body } => {
+                return self.put_keeping_deadline(keyspace, key, body, policy, done);
+            }
+        };
+        self.start_put(keyspace, key, draft, policy, done);
+    }
+
+    fn start_put(
+        &self,
+        keyspace: &Keyspace,
+        key: &[u8],
+        draft: Draft,
+        policy: PutPolicy,
+        done: Done<Result<PutOutcome, KvError>>,
+    ) {
+        let (slot, key) = keyspace.locate(key);
+        let view = self.view();
+        let preflist = view.preflist(view.ring().partition_of(slot));
+        let stamp = self.stamp();
+        let put = Put::new(
+            policy,
+            (**preflist).clone(),
+            draft,
+            stamp,
+            self.me().clone(),
+        );
+        let times = self.times(policy.timeout_ms);
+        let done = Box::new(move |result: Result<_, _>| done(result.map_err(KvError::from)));
+        self.coordinator().put(put, Place { slot, key }, times, done);
+    }
+
+    fn put_keeping_deadline(
+        self: &Arc<Self>,
+        keyspace: &Keyspace,
+        key: &[u8],
+        body: Bytes,
+        policy: PutPolicy,
+        done: Done<Result<PutOutcome, KvError>>,
+    ) {
+        let options = GetOptions {
+            n: Some(u32::from(policy.n)),
+            timeout_ms: Some(policy.timeout_ms),
+            ..GetOptions::default()
+        };
+        let engine = self.clone();
+        let (space, name) = (keyspace.clone(), key.to_vec());
+        let and_put = Box::new(move |got: Result<GetOutcome, KvError>| match got {
+            Ok(got) => {
+                let wall_ms = engine.wall_ms();
+                let version = got.object.map(|object| *object.version());
+                let live = version.filter(|version| version.is_live(wall_ms));
+                let at_ms = live.and_then(|version| version.ends_ms());
+                let draft = Draft::Value { body, at_ms };
+                engine.start_put(&space, &name, draft, policy, done);
+            }
+            Err(error) => done(Err(error)),
+        });
+        self.get(keyspace, key, &options, and_put);
+    }
+
+    /// Reads.
+    pub fn get(
+        &self,
+        keyspace: &Keyspace,
+        key: &[u8],
+        options: &GetOptions,
+        done: Done<Result<GetOutcome, KvError>>,
+    ) {
+        let view = self.view();
+        let checked = self.may_read(key).and_then(|()| {
+            let ring_n = view.ring().replicas;
+            Ok(GetPolicy::new(options, &keyspace.defaults, ring_n)?)
+        });
+        let policy = match checked {
+            Ok(policy) => policy,
+            Err(error) => return done(Err(error)),
+        };
+        let (slot, key) = keyspace.locate(key);
+        let preflist = view.preflist(view.ring().partition_of(slot));
+        let get = Get::new(policy, (**preflist).clone());
+        let times = self.times(policy.timeout_ms);
+        let done = Box::new(move |result: Result<_, _>| done(result.map_err(KvError::from)));
+        self.coordinator().get(get, Place { slot, key }, times, done);
+    }
+
+    /// Who answers for `key` now.
+    pub fn preflist(&self, key: &[u8]) -> (Slot, Arc<Preflist>) {
+        let slot = Slot::of(key);
+        let view = self.view();
+        let partition = view.ring().partition_of(slot);
+        (slot, view.preflist(partition).clone())
+    }
+
+    /// What each replica of `key` holds now: asked one by one, nothing is repaired.
+    pub fn replicas(
+        &self,
+        keyspace: &Keyspace,
+        key: &[u8],
+        timeout_ms: u64,
+        done: Done<Result<Vec<ReplicaView>, KvError>>,
+    ) {
+        if let Err(error) = self.may_read(key) {
+            return done(Err(error));
+        }
+        let (slot, key) = keyspace.locate(key);
+        let view = self.view();
+        let preflist = view.preflist(view.ring().partition_of(slot)).clone();
+        let wall_ms = self.wall_ms();
+        let count = preflist.places.len();
+        let gathering = Arc::new(Mutex::new(Some(Gathering {
+            views: vec![None; count],
+            done,
+        })));
+        for (at, place) in preflist.places.iter().enumerate() {
+            let (partition, replica) = (preflist.partition, place.replica);
+            let gathering = gathering.clone();
+            let node = place.node.clone();
+            let tell = move |reply: Option<Reply>| {
+                let view = replica_view(node, partition, replica, wall_ms, reply);
+                gather(&gathering, at, view);
+            };
+            if !place.up {
+                tell(None);
+                continue;
+            }
+            let question = Question {
+                service: KV,
+                slot,
+                ring: preflist.ring,
+                command: Command::Inspect { key: key.clone() },
+                body: Bytes::new(),
+                timeout_ms,
+            };
+            let now_ms = self.now_ms();
+            self.coordinator()
+                .ask(&place.node, question, now_ms, Box::new(tell));
+        }
+    }
+
+    /// Sends one command to the first live owner's vnode of a service, routed by `key`; `None`: no answer.
+    pub fn ask(
+        &self,
+        service: ServiceId,
+        key: &[u8],
+        command: Bytes,
+        timeout_ms: u64,
+        done: Done<Option<(Partition, Reply)>>,
+    ) {
+        let (slot, preflist) = self.preflist(key);
+        let Some(place) = preflist.places.iter().find(|place| place.up) else {
+            return done(None);
+        };
+        let question = Question {
+            service,
+            slot,
+            ring: preflist.ring,
+            command: Command::Custom(command),
+            body: Bytes::new(),
+            timeout_ms,
+        };
+        let partition = preflist.partition;
+        let tell = Box::new(move |reply: Option<Reply>| {
+            done(reply.map(|reply| (partition, reply)));
+        });
+        self.coordinator()
+            .ask(&place.node, question, self.now_ms(), tell);
+    }
+
+    fn may_read(&self, key: &[u8]) -> Result<(), KvError> {
+        let most = self.bounds().key_bytes;
+        if key.is_empty() || key.len() > most {
+            return Err(KvError::Key {
+                length: key.len(),
+                most,
+            });
+        }
+        if !self.view().serves() {
+            return Err(KvError::NotServing);
+        }
+        Ok(())
+    }
+
+    fn may_write(&self, key: &[u8], write: &Write) -> Result<(), KvError> {
+        self.may_read(key)?;
+        let length = match write {
+            Write::Value { body, .. } | Write::ValueKeepingDeadline { body } => body.len(),
+            Write::Delete => 0,
+        };
+        let most = self.bounds().value_bytes;
+        if length > most {
+            return Err(KvError::Value { length, most });
+        }
+        match self.drift() {
+            (_, true) => Ok(()),
+            (median_ms, false) => Err(KvError::Drift { median_ms }),
+        }
+    }
+
+    fn times(&self, timeout_ms: u64) -> Times {
+        let now_ms = self.now_ms();
+        Times {
+            now_ms,
+            until_ms: now_ms.saturating_add(timeout_ms),
+        }
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.clock().now(self.wall_ms())
+    }
+}
+
+/// Replicas' views that are being gathered.
+struct Gathering {
+    views: Vec<Option<ReplicaView>>,
+    done: Done<Result<Vec<ReplicaView>, KvError>>,
+}
+
+fn gather(gathering: &Mutex<Option<Gathering>>, at: usize, view: ReplicaView) {
+    let mut slot = gathering.lock();
+    let Some(all) = slot.as_mut() else {
+        return;
+    };
+    all.views[at] = Some(view);
+    if all.views.iter().any(Option::is_none) {
+        return;
+    }
+    if let Some(all) = slot.take() {
+        drop(slot);
+        (all.done)(Ok(all.views.into_iter().flatten().collect()));
+    }
+}
+
+fn replica_view(
+    node: NodeName,
+    partition: Partition,
+    replica: u8,
+    wall_ms: u64,
+    reply: Option<Reply>,
+) -> ReplicaView {
+    let mut view = ReplicaView {
+        node,
+        partition,
+        replica,
+        state: "unreachable",
+        version: String::new(),
+        digest: String::new(),
+    };
+    let Some(Reply {
+        answer: Answer::Held(state),
+        body,
+        ..
+    }) = reply
+    else {
+        return view;
+    };
+    let version = Version::peek(&body).ok();
+    view.state = match version {
+        Some(version) if version.is_live(wall_ms) => "value",
+        Some(version) if version.kind() == Some(Kind::Value) => "tombstone",
+        Some(version) if version.kind().is_some() => "tombstone",
+        _ if matches!(state, CopyState::CatchingUp | CopyState::Receiving) => "filling",
+        _ => "missing",
+    };
+    if let Some(version) = version {
+        view.version = version.to_string();
+        view.digest = match rkv_quorum::Object::decode(body) {
+            Ok(object) => format!("{:016x}", xxhash_rust::xxh3::xxh3_64(object.body())),
+            Err(_) => String::new(),
+        };
+    }
+    view
+}

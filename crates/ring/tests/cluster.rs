@@ -1,0 +1,540 @@
+//! This file answers: how do nodes join, change and leave a cluster, as conversations?
+
+mod network;
+
+use network::{DETECTION_MS, Faults, Network, STORM, identity, name, settled_ring};
+use rkv_ring::cluster::{
+    AdminReply, AdminRequest, Body, Cluster, ClusterMessage, Config, Effect, EncodedRing, Event,
+    Facts, Fault, Stored, Target,
+};
+use rkv_ring::{ClusterId, Epoch, Plan, Refusal, RingDigest, Status};
+
+fn join(peer: &str) -> AdminRequest {
+    AdminRequest::Join {
+        peer: format!("{peer}:7379"),
+    }
+}
+
+fn leave(node: &str) -> AdminRequest {
+    AdminRequest::Leave { node: name(node) }
+}
+
+const COMMIT: AdminRequest = AdminRequest::Commit { plan: None };
+
+fn plan(network: &mut Network, node: &str) -> Option<Plan> {
+    match network.answer(node, AdminRequest::Plan) {
+        Ok(AdminReply::Plan(plan)) => plan.map(|plan| *plan),
+        other => panic!("no plan: {other:?}"),
+    }
+}
+
+/// The members that `node` knows, with their states.
+fn members(network: &Network, node: &str) -> Vec<(String, Status)> {
+    let ring = network.ring(node);
+    ring.members
+        .iter()
+        .map(|(name, m)| (name.to_string(), m.status))
+        .collect()
+}
+
+fn is_settled(network: &Network, node: &str) -> bool {
+    let ring = network.ring(node);
+    ring.moves.is_empty() && ring.next.is_empty() && ring.staged.is_empty()
+}
+
+/// Three nodes, one cluster: `b` and `c` have joined `a`, and all moves are done.
+fn three() -> Network {
+    let mut network = Network::of_singles(&["a", "b", "c"]);
+    for node in ["b", "c"] {
+        assert!(network.answer(node, join("a")).is_ok());
+    }
+    assert!(network.answer("a", COMMIT).is_ok());
+    let settled = network.run_until(60_000, |n| {
+        ["a", "b", "c"]
+            .iter()
+            .all(|node| is_settled(n, node) && n.ring(node).members.len() == 3)
+    });
+    assert!(settled, "{:?}", network.ring("a"));
+    network
+}
+
+/// Lost without it: the main job. Join, look, commit, wait.
+#[test]
+fn three_nodes_become_one_cluster() {
+    let mut network = Network::of_singles(&["a", "b", "c"]);
+    assert_eq!(network.answer("a", COMMIT), Err(Refusal::NothingPlanned));
+    assert!(network.answer("b", join("a")).is_ok());
+    assert!(network.answer("c", join("a")).is_ok());
+    // Staged, and nothing else: each is still a cluster of its own.
+    network.run(5_000);
+    assert_eq!(network.ring("b").members.len(), 1);
+    let joining = Status::Joining;
+    let expected = [("a", Status::Valid), ("b", joining), ("c", joining)];
+    assert_eq!(
+        members(&network, "a"),
+        expected.map(|(node, s)| (node.to_owned(), s))
+    );
+
+    let plan = plan(&mut network, "a").expect("two joins are staged");
+    assert_eq!(plan.changes.len(), 2);
+    let commit = AdminRequest::Commit {
+        plan: Some(plan.id),
+    };
+    assert!(network.answer("a", commit).is_ok());
+    let settled = network.run_until(60_000, |n| {
+        ["a", "b", "c"]
+            .iter()
+            .all(|node| is_settled(n, node) && n.ring(node).copies(&name(node)) == 16)
+    });
+    assert!(settled, "{:?}", network.ring("a"));
+    assert_eq!(network.ring("b").cluster, network.ring("a").cluster);
+    assert_eq!(network.nodes[&name("b")].disk.joining, None);
+    assert_eq!(network.violations, Vec::<String>::new());
+
+    let epochs = network.ring("a").epoch.0;
+    assert!(
+        epochs <= network.now / 1_000 + 2,
+        "{epochs} epochs in {} ms",
+        network.now
+    );
+}
+
+/// Lost without it: changes could be made at the claimant only, which no operator knows.
+#[test]
+fn any_node_takes_any_request() {
+    let mut network = three();
+    assert!(network.answer("c", leave("b")).is_ok());
+    // Whoever asked sees it at once.
+    assert!(!network.ring("c").staged.is_empty());
+    assert!(plan(&mut network, "b").is_some());
+    assert!(network.answer("b", AdminRequest::Clear).is_ok());
+    assert_eq!(plan(&mut network, "a"), None);
+}
+
+/// Lost without it: a node could never be taken out of service.
+#[test]
+fn a_member_leaves_the_claimant_too() {
+    for gone in ["a", "b"] {
+        let mut network = three();
+        assert!(network.answer("c", leave(gone)).is_ok());
+        assert!(network.answer("c", COMMIT).is_ok());
+        assert_ne!(network.ring("c").claimant, name(gone));
+        let left = network.run_until(60_000, |n| n.nodes[&name(gone)].left);
+        assert!(left, "{gone}: {:?}", members(&network, "c"));
+        network.run(2_000);
+        assert_eq!(members(&network, "c").len(), 2);
+        // It stays out, also after a restart.
+        network.start(&name(gone));
+        network.nodes.get_mut(&name(gone)).unwrap().left = false;
+        network.run(1_000);
+        assert!(network.nodes[&name(gone)].left);
+        assert_eq!(network.violations, Vec::<String>::new());
+    }
+}
+
+/// Lost without it: an operator could carry out something else than what was shown.
+#[test]
+fn a_stale_plan_is_refused() {
+    let mut network = three();
+    assert!(network.answer("a", leave("b")).is_ok());
+    let seen = plan(&mut network, "a").unwrap().id;
+    assert!(network.answer("a", AdminRequest::Clear).is_ok());
+    assert!(network.answer("a", leave("c")).is_ok());
+    let epoch = network.ring("a").epoch;
+    let answer = network.answer("a", AdminRequest::Commit { plan: Some(seen) });
+    assert!(
+        matches!(answer, Err(Refusal::PlanChanged { .. })),
+        "{answer:?}"
+    );
+    assert_eq!(network.ring("a").epoch, epoch);
+}
+
+/// Lost without it: clusters that cannot be one would be made one.
+#[test]
+fn what_does_not_fit_does_not_join() {
+    let mut network = three();
+    network.add_single("d", 32);
+    network.add_single("e", 16);
+    let refused = |answer: Result<AdminReply, Refusal>| answer.expect_err("it is refused");
+    assert_eq!(refused(network.answer("e", join("e"))), Refusal::SelfJoin);
+    assert_eq!(
+        refused(network.answer("b", join("e"))),
+        Refusal::NotSingleNode
+    );
+    let refusal = refused(network.answer("d", join("c")));
+    assert_eq!(
+        refusal,
+        Refusal::DifferentRingSizes {
+            ours: 16,
+            theirs: 32
+        }
+    );
+    let refusal = refused(network.answer("e", join("nobody")));
+    assert_eq!(
+        refusal,
+        Refusal::NotReachable {
+            node: name("nobody:7379")
+        }
+    );
+
+    // A second b, of another life, asks the claimant.
+    let mut twin = identity("f");
+    twin.name = name("b");
+    let q = network.ring("a").partitions;
+    let stored = Stored::found(&twin, ClusterId(9), "test", q, 3);
+    let mut twin = Cluster::new(twin, stored, Config::default(), 0);
+    let request = join("a");
+    let [Effect::Send { message, .. }] =
+        &effects_of(&mut twin, 0, Event::Admin { id: 1, request })[..]
+    else {
+        panic!("it asks");
+    };
+    let mut claimant = machine("a");
+    let (from, message) = (name("b"), message.clone());
+    match &effects_of(&mut claimant, 0, Event::Message { from, message })[..] {
+        [Effect::Send { to, message }] => {
+            assert_eq!(*to, Target::Address("f:7379".to_owned()));
+            let answer = format!("{:?}", message.body);
+            assert!(answer.contains("DuplicateName"), "{answer}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Lost without it: a node that nobody wants would wait for ever, or be lost to its own cluster.
+#[test]
+fn a_cleared_joiner_goes_on_by_itself() {
+    let mut network = Network::of_singles(&["a", "b"]);
+    assert!(network.answer("b", join("a")).is_ok());
+    assert!(network.nodes[&name("b")].disk.joining.is_some());
+    // It may be down meanwhile.
+    network.crash(&name("b"));
+    assert!(network.answer("a", AdminRequest::Clear).is_ok());
+    network.start(&name("b"));
+    let forgotten = network.run_until(10_000, |n| n.nodes[&name("b")].disk.joining.is_none());
+    assert!(forgotten);
+    assert_eq!(members(&network, "b"), [("b".to_owned(), Status::Valid)]);
+    assert!(network.answer("b", join("a")).is_ok(), "and may ask again");
+}
+
+/// Lost without it: a ring could need the vote of a node that never saw it.
+#[test]
+fn a_joiner_that_dies_before_storing_is_not_listed() {
+    let mut network = Network::of_singles(&["a", "b"]);
+    network.swallow.push("JoinerStored");
+    let answer = network.answer("b", join("a"));
+    assert_eq!(answer, Err(Refusal::NotReachable { node: name("b") }));
+    assert_eq!(network.ring("a").members.len(), 1);
+
+    network.swallow.clear();
+    assert!(network.answer("b", join("a")).is_ok());
+    network.crash(&name("b"));
+    let answer = network.answer("a", COMMIT);
+    assert_eq!(answer, Err(Refusal::NotReachable { node: name("b") }));
+    assert_eq!(
+        network.ring("a").members[&name("b")].status,
+        Status::Joining
+    );
+    network.start(&name("b"));
+    assert!(network.answer("a", COMMIT).is_ok());
+    network.run(2_000);
+    assert_eq!(network.ring("b").members.len(), 2);
+}
+
+/// Lost without it: a joiner could turn away from a ring that is about to be decided.
+#[test]
+fn an_undecided_join_is_not_forgotten() {
+    let mut network = Network::of_singles(&["a", "b"]);
+    network.swallow.push("JoinerStored");
+    network.ask("b", join("a"));
+    let joining = |n: &Network| n.nodes[&name("b")].disk.joining.clone();
+    assert!(network.run_until(2_000, |n| joining(n).is_some()));
+    network.crash(&name("b"));
+    network.start(&name("b"));
+    // It sees the ring before the one that it has stored, which does not list it.
+    network.run(1_000);
+    assert_eq!(
+        joining(&network).map(|joining| joining.listed),
+        Some(Epoch(2))
+    );
+}
+
+/// Lost without it: a joiner that misses the news of its own membership would stay outside for ever.
+#[test]
+fn a_joiner_learns_late_that_it_is_in() {
+    let mut network = Network::of_singles(&["a", "b"]);
+    assert!(network.answer("b", join("a")).is_ok());
+    network.swallow.push("Chosen");
+    assert!(network.answer("a", COMMIT).is_ok());
+    network.crash(&name("b"));
+    network.run(3_000);
+    network.swallow.clear();
+    network.start(&name("b"));
+    let is_in = network.run_until(5_000, |n| n.ring("b").members.len() == 2);
+    assert!(is_in);
+    assert_eq!(network.violations, Vec::<String>::new());
+}
+
+/// Lost without it: a commit would be lost with the claimant.
+#[test]
+fn a_staged_plan_outlives_its_claimant() {
+    let mut network = three();
+    assert!(network.answer("a", leave("b")).is_ok());
+    let seen = plan(&mut network, "a").unwrap().id;
+    network.run(1_000);
+    network.crash(&name("a"));
+    // Asked before anybody has noticed, and again when somebody took over.
+    let early = network.ask("c", AdminRequest::Clear);
+    network.run(4 * DETECTION_MS);
+    assert_eq!(network.answers[&early], Err(Refusal::NoMajority));
+    assert_eq!(network.ring("c").claimant, name("b"));
+    let commit = AdminRequest::Commit { plan: Some(seen) };
+    assert!(network.answer("c", commit).is_ok());
+    assert_ne!(network.ring("c").members[&name("b")].status, Status::Valid);
+    assert_eq!(network.violations, Vec::<String>::new());
+}
+
+/// Lost without it: joins, leaves and commits that cross each other would leave a node between two clusters.
+#[test]
+fn crossing_joins_under_faults_end_in_whole_clusters() {
+    const NODES: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let mut joined = 0;
+    for seed in 0..40 {
+        let mut network = Network::new(seed, Fault::None);
+        for node in NODES {
+            network.add_single(node, 16);
+        }
+        network.hasten();
+        network.faults = Faults {
+            crash: 0.01,
+            ..STORM
+        };
+        for _ in 0..60 {
+            network.run(300);
+            let [node, other] = [0; 2].map(|_| NODES[network.random(NODES.len())]);
+            let request = match network.random(8) {
+                0..3 => join(other),
+                3..6 => COMMIT,
+                6 => leave(other),
+                _ => AdminRequest::Clear,
+            };
+            network.ask(node, request);
+        }
+        network.calm();
+        network.run(60_000);
+        assert_eq!(network.violations, Vec::<String>::new(), "seed {seed}");
+        for (node, state) in network.nodes.iter().filter(|(_, state)| !state.left) {
+            let mine = &state.disk.ring;
+            let ring = network.latest(mine.cluster);
+            assert_eq!(
+                mine.id(),
+                ring.id(),
+                "seed {seed}: {node} has the last ring"
+            );
+            joined += usize::from(ring.members.len() > 1);
+            // Whoever has a voice in a cluster is there, and nowhere else.
+            for (other, member) in ring.members.iter().filter(|(_, m)| m.status.votes()) {
+                let there = &network.nodes[other];
+                assert_eq!(there.identity.incarnation, member.incarnation);
+                assert_eq!(there.disk.ring.id(), ring.id(), "seed {seed}: {other}");
+            }
+            assert!(
+                ring.moves.is_empty() && ring.next.is_empty(),
+                "seed {seed}: moves end"
+            );
+        }
+    }
+    assert!(joined > 40, "the joins were real: {joined}");
+}
+
+/// A machine of the cluster a, b, c by itself.
+fn machine(node: &str) -> Cluster {
+    let stored = Stored::fresh(settled_ring(&["a", "b", "c"], 16));
+    Cluster::new(identity(node), stored, Config::default(), 0)
+}
+
+fn lone() -> Cluster {
+    machine("b")
+}
+
+fn said_by(node: &str, boot: u64, body: Body) -> Event {
+    let identity = identity(node);
+    Event::Message {
+        from: identity.name,
+        message: ClusterMessage {
+            incarnation: identity.incarnation,
+            boot,
+            peer: identity.addresses.peer,
+            body,
+        },
+    }
+}
+
+fn facts_of(node: &str, boot: u64, epoch: u64) -> Event {
+    let ring = settled_ring(&["a", "b", "c"], 16);
+    let facts = Facts {
+        incarnation: identity(node).incarnation,
+        boot,
+        cluster: ring.cluster,
+        lineage: ring.lineage,
+        epoch: Epoch(epoch),
+        digest: RingDigest::default(),
+    };
+    Event::Facts {
+        node: name(node),
+        facts,
+    }
+}
+
+fn effects_of(machine: &mut Cluster, now: u64, event: Event) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    machine.step(now, event, &mut effects);
+    effects
+}
+
+fn pulls(effects: &[Effect]) -> usize {
+    let is_pull = |effect: &&Effect| match effect {
+        Effect::Send { message, .. } => matches!(message.body, Body::PullRing { .. }),
+        _ => false,
+    };
+    effects.iter().filter(is_pull).count()
+}
+
+fn warnings(effects: &[Effect]) -> usize {
+    effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Warn(_)))
+        .count()
+}
+
+/// Lost without it: gossip, which anybody may garble, would decide something.
+#[test]
+fn facts_only_make_a_member_pull() {
+    let mut machine = lone();
+    assert_eq!(pulls(&effects_of(&mut machine, 0, facts_of("a", 3, 9))), 1);
+    assert_eq!(machine.highest_heard_epoch(), Epoch(9));
+    assert_eq!(machine.ring().epoch, Epoch(1));
+    // Not at once again, but again.
+    assert_eq!(pulls(&effects_of(&mut machine, 10, Event::Tick)), 0);
+    assert_eq!(pulls(&effects_of(&mut machine, 1_000, Event::Tick)), 1);
+
+    let mut machine = lone();
+    for event in [facts_of("x", 1, 9), facts_of("b", 1, 9)] {
+        assert_eq!(effects_of(&mut machine, 0, event), []);
+    }
+    // Another ring of the present epoch: said, and not believed.
+    let effects = effects_of(&mut machine, 0, facts_of("a", 1, 1));
+    assert_eq!((warnings(&effects), effects.len()), (1, 1));
+}
+
+/// Lost without it: a disk restored from a backup would vote again on what it has forgotten.
+#[test]
+fn an_older_boot_is_not_heard() {
+    let mut machine = lone();
+    effects_of(&mut machine, 0, facts_of("a", 5, 1));
+    let effects = effects_of(&mut machine, 1, facts_of("a", 4, 9));
+    assert_eq!((warnings(&effects), pulls(&effects)), (1, 0));
+    let ring = machine.ring().clone();
+    let pull = Body::PullRing {
+        cluster: ring.cluster,
+        lineage: 0,
+        have: Epoch(0),
+    };
+    assert_eq!(
+        effects_of(&mut machine, 2, said_by("a", 4, pull.clone())),
+        []
+    );
+    assert_eq!(effects_of(&mut machine, 3, said_by("a", 5, pull)).len(), 1);
+}
+
+/// Lost without it: what a crash forgets could have been said already.
+#[test]
+fn nothing_is_said_before_it_is_on_disk() {
+    let mut machine = lone();
+    let ring = settled_ring(&["a", "b", "c"], 16);
+    let decree = rkv_ring::Decree::after(&ring);
+    let ballot = rkv_ring::Ballot {
+        round: 4,
+        proposer: name("c"),
+    };
+    let prepare = Body::Prepare {
+        decree,
+        ballot: ballot.clone(),
+    };
+    let effects = effects_of(&mut machine, 0, said_by("c", 1, prepare.clone()));
+    match effects.as_slice() {
+        [Effect::Persist(stored), Effect::Send { message, .. }] => {
+            assert_eq!(stored.acceptor.promised, Some(ballot.clone()));
+            assert!(matches!(message.body, Body::Promise { .. }));
+            // And a restart keeps it.
+            let mut again = Cluster::new(identity("b"), stored.clone(), Config::default(), 0);
+            let lower = Body::Prepare {
+                decree,
+                ballot: rkv_ring::Ballot {
+                    round: 3,
+                    proposer: name("a"),
+                },
+            };
+            let effects = effects_of(&mut again, 0, said_by("a", 1, lower));
+            let [Effect::Send { message, .. }] = effects.as_slice() else {
+                panic!("{effects:?}");
+            };
+            assert!(matches!(message.body, Body::Nack { .. }));
+        }
+        other => panic!("{other:?}"),
+    }
+    let mut next = ring.clone();
+    next.epoch = Epoch(2);
+    next.parent = ring.digest();
+    let accept = Body::Accept {
+        decree,
+        ballot,
+        ring: EncodedRing::of(&next),
+    };
+    let effects = effects_of(&mut lone(), 0, said_by("c", 1, accept));
+    match effects.as_slice() {
+        [Effect::Persist(stored), Effect::Send { message, .. }] => {
+            let accepted = stored.acceptor.accepted.as_ref().unwrap();
+            assert_eq!(*accepted.ring, next);
+            assert!(matches!(message.body, Body::Accepted { .. }));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Nobody proposes in another's name, and a stranger not at all.
+    assert_eq!(
+        effects_of(&mut lone(), 0, said_by("a", 1, prepare.clone())),
+        []
+    );
+    assert_eq!(effects_of(&mut lone(), 0, said_by("x", 1, prepare)), []);
+}
+
+/// Lost without it: two proposers would chase each other, and neither would get anything decided.
+#[test]
+fn who_meets_a_higher_ballot_stands_down() {
+    let mut claimant = machine("a");
+    let ring = claimant.ring().clone();
+    let prepare = Body::Prepare {
+        decree: rkv_ring::Decree::after(&ring),
+        ballot: rkv_ring::Ballot {
+            round: 7,
+            proposer: name("b"),
+        },
+    };
+    effects_of(&mut claimant, 0, said_by("b", 1, prepare));
+    let request = leave("c");
+    let effects = effects_of(&mut claimant, 10, Event::Admin { id: 1, request });
+    assert_eq!(effects, [], "it keeps still");
+    assert_eq!(effects_of(&mut claimant, DETECTION_MS - 1, Event::Tick), []);
+    let effects = effects_of(&mut claimant, DETECTION_MS, Event::Tick);
+    let rounds: Vec<u64> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { message, .. } => match &message.body {
+                Body::Prepare { ballot, .. } => Some(ballot.round),
+                other => panic!("{other:?}"),
+            },
+            _ => None,
+        })
+        .collect();
+    assert_eq!(rounds, [8, 8]);
+}

@@ -1,0 +1,347 @@
+//! This file answers: how are two copies of a partition brought to cover each other?
+//!
+//! The asker walks its copy in key order. For each stretch it sends the digests of its entries; the other answers
+//! which of them it lacks or holds differently and, when both ways are wanted, sends its own that differ. What is
+//! lacking is sent, merged and synced there before the walk goes on. One way, this is how a copy that left the row
+//! proves that its owner covers it, entry by entry, before it is dropped; both ways, it fills a copy that came back
+//! empty and heals what a lost message left behind. Every step is a merge, so writes may go on meanwhile and a step
+//! may be repeated.
+
+use bytes::Bytes;
+use rkv_ring::{NodeName, RingId};
+use rkv_storage::{Error, Space, Store};
+use rkv_wire::items::{BadItems, ItemsWriter, read_items};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId, Totals};
+
+use crate::actor::Effect;
+use crate::holding::{Holding, Page, after};
+use crate::vnode::Vnode;
+
+/// Entries whose digests are compared in one step, at most.
+const STRETCH: usize = 1024;
+/// Bytes of entries in one message, about.
+const FILL_BYTES: usize = 512 << 10;
+/// How long an answer may take before it is asked again.
+const PATIENCE_MS: u64 = 2_000;
+/// How long to wait after a refusal.
+const REFUSED_MS: u64 = 250;
+
+/// Where a comparison stands.
+#[derive(Debug)]
+enum Step {
+    /// To ask about the stretch that begins at the cursor, not before this time.
+    Ask { not_before_ms: u64 },
+    /// Asked about these keys.
+    Asked {
+        id: RequestId,
+        since_ms: u64,
+        keys: Vec<Bytes>,
+    },
+    /// Sent what was lacking in this stretch; what does not fit follows.
+    Filling {
+        id: RequestId,
+        since_ms: u64,
+        rest: Vec<Bytes>,
+        upto: Bytes,
+    },
+    /// Done.
+    Done,
+}
+
+/// The asker's side of one comparison with one other copy.
+#[derive(Debug)]
+pub struct Comparison {
+    copy: CopyId,
+    /// The other copy's node.
+    pub with: NodeName,
+    both_ways: bool,
+    cursor: Bytes,
+    step: Step,
+    /// Entries compared and bytes sent, for people.
+    pub done: Totals,
+    /// Why it does not move on, if it does not.
+    pub trouble: Option<String>,
+}
+
+/// Gives out request ids of one copy.
+pub type Ids<'a> = &'a mut dyn FnMut() -> RequestId;
+
+impl Comparison {
+    /// A comparison of the whole copy with that of `with`.
+    pub fn new(copy: CopyId, with: NodeName, both_ways: bool, holding: &Holding) -> Comparison {
+        Comparison {
+            copy,
+            with,
+            both_ways,
+            cursor: holding.range(Space::Data).0,
+            step: Step::Ask { not_before_ms: 0 },
+            done: Totals::default(),
+            trouble: None,
+        }
+    }
+
+    /// Whether it walked to the end.
+    pub fn is_done(&self) -> bool {
+        matches!(self.step, Step::Done)
+    }
+
+    /// Whether an answer to `id` is meant for it.
+    pub fn is_about(&self, id: RequestId) -> bool {
+        match &self.step {
+            Step::Asked { id: asked, .. } | Step::Filling { id: asked, .. } => *asked == id,
+            Step::Ask { .. } | Step::Done => false,
+        }
+    }
+
+    /// Asks, when it is time.
+    #[allow(clippy::too_many_arguments)]
+    pub fn pump(
+        &mut self,
+        now_ms: u64,
+        ring: RingId,
+        store: &dyn Store,
+        vnode: &dyn Vnode,
+        holding: &Holding,
+        ids: Ids<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        match &self.step {
+            Step::Asked { since_ms, .. } | Step::Filling { since_ms, .. }
+                if now_ms.saturating_sub(*since_ms) >= PATIENCE_MS =>
+            {
+                self.trouble = Some(format!("{} does not answer", self.with));
+            }
+            Step::Ask { not_before_ms } if now_ms >= *not_before_ms => {}
+            _ => return Ok(()),
+        }
+        let end = holding.range(Space::Data).1;
+        let page = holding.page(store, &self.cursor, &end, STRETCH, usize::MAX)?;
+        let to = page.next.unwrap_or(end);
+        let mut digests = ItemsWriter::new();
+        for (key, value) in &page.entries {
+            digests.push(key, &vnode.digest(value).to_le_bytes());
+        }
+        let id = ids();
+        let message = Message::Compare {
+            id,
+            copy: self.copy,
+            ring,
+            from: self.cursor.clone(),
+            to,
+            both_ways: self.both_ways,
+            body: digests.finish(),
+        };
+        self.step = Step::Asked {
+            id,
+            since_ms: now_ms,
+            keys: page.entries.into_iter().map(|(key, _)| key).collect(),
+        };
+        effects.push(Effect::Send {
+            to: self.with.clone(),
+            message,
+        });
+        Ok(())
+    }
+
+    /// The other answered. `Ok(true)`: the items of its body are to be merged here.
+    pub fn compared(
+        &mut self,
+        now_ms: u64,
+        ring: RingId,
+        answer: Compared,
+        store: &dyn Store,
+        holding: &Holding,
+        ids: Ids<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<bool, Error> {
+        let keys = match &mut self.step {
+            Step::Asked { id, keys, .. } if *id == answer.id => std::mem::take(keys),
+            _ => return Ok(false),
+        };
+        if let Some(refused) = answer.refused {
+            self.put_off(now_ms, &refused);
+            return Ok(false);
+        }
+        self.trouble = None;
+        let lacking: Vec<Bytes> = answer
+            .lacking
+            .iter()
+            .filter_map(|at| keys.get(*at as usize).cloned())
+            .collect();
+        self.done.entries += keys.iter().filter(|key| **key < answer.upto).count() as u64;
+        if answer.upto <= self.cursor {
+            // An honest answer moves on by at least one entry.
+            self.put_off(now_ms, &Answer::Busy);
+            return Ok(false);
+        }
+        self.fill(now_ms, ring, lacking, answer.upto, store, holding, ids, effects)?;
+        Ok(true)
+    }
+
+    fn fill(
+        &mut self,
+        now_ms: u64,
+        ring: RingId,
+        lacking: Vec<Bytes>,
+        upto: Bytes,
+        store: &dyn Store,
+        holding: &Holding,
+        ids: Ids<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        let mut items = ItemsWriter::new();
+        let mut lacking = lacking.into_iter();
+        for key in lacking.by_ref() {
+            if let Some(value) = holding.get(store, &key)? {
+                items.push(&key, &value);
+            }
+            if items.bytes() >= FILL_BYTES {
+                break;
+            }
+        }
+        if items.is_empty() {
+            self.advance(upto, holding);
+            return Ok(());
+        }
+        let id = ids();
+        self.done.bytes += items.bytes() as u64;
+        self.step = Step::Filling {
+            id,
+            since_ms: now_ms,
+            rest: lacking.collect(),
+            upto,
+        };
+        let message = Message::Fill {
+            id,
+            copy: self.copy,
+            ring,
+            body: items.finish(),
+        };
+        effects.push(Effect::Send {
+            to: self.with.clone(),
+            message,
+        });
+        Ok(())
+    }
+
+    /// The other stored, and synced, what was sent; or refused.
+    pub fn filled(
+        &mut self,
+        now_ms: u64,
+        ring: RingId,
+        id: RequestId,
+        answer: &Answer,
+        store: &dyn Store,
+        holding: &Holding,
+        ids: Ids<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        let (rest, upto) = match &mut self.step {
+            Step::Filling {
+                id: asked,
+                rest,
+                upto,
+                ..
+            } if *asked == id => (std::mem::take(rest), upto.clone()),
+            _ => return Ok(()),
+        };
+        if *answer == Answer::Stored {
+            self.trouble = None;
+            self.fill(now_ms, ring, rest, upto, store, holding, ids, effects)
+        } else {
+            self.put_off(now_ms, answer);
+            Ok(())
+        }
+    }
+
+    fn advance(&mut self, upto: Bytes, holding: &Holding) {
+        self.step = if upto >= holding.range(Space::Data).1 {
+            Step::Done
+        } else {
+            self.cursor = upto;
+            Step::Ask { not_before_ms: 0 }
+        };
+    }
+
+    fn put_off(&mut self, now_ms: u64, refused: &Answer) {
+        self.trouble = Some(format!("{} refused: {refused:?}", self.with));
+        self.step = Step::Ask {
+            not_before_ms: now_ms + REFUSED_MS,
+        };
+    }
+}
+
+/// A [`Message::Compared`] taken apart.
+pub struct Compared {
+    /// Of which.
+    pub id: RequestId,
+    /// Positions that the answerer lacks.
+    pub lacking: Vec<u32>,
+    /// Why it did not compare.
+    pub refused: Option<Answer>,
+    /// How far it compared.
+    pub upto: Bytes,
+}
+
+/// Why a comparison that was asked for could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The list does not decode.
+    #[error(transparent)]
+    Bad(#[from] BadItems),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// The answerer's side: what it lacks of the asker's entries in `from..to`, up to where it compared, and (both ways)
+/// the items that the asker lacks or holds differently.
+pub fn answer(
+    store: &dyn Store,
+    vnode: &dyn Vnode,
+    holding: &Holding,
+    from: &Bytes,
+    to: &Bytes,
+    both_ways: bool,
+    digests: Bytes,
+) -> Result<(Vec<u32>, Bytes, Bytes), CompareError> {
+    let theirs = read_items(digests)?;
+    let (start, end) = holding.range(Space::Data);
+    let (from, to) = (from.clone().max(start), to.clone().min(end));
+    let mut items = ItemsWriter::new();
+    let mut lacking = Vec::new();
+    let mut next_theirs = 0usize;
+    let mut cursor = from;
+    loop {
+        let Page { entries, next } = holding.page(store, &cursor, &to, STRETCH, FILL_BYTES)?;
+        for (key, value) in &entries {
+            while theirs.get(next_theirs).is_some_and(|(their, _)| their < key) {
+                lacking.push(next_theirs as u32);
+                next_theirs += 1;
+            }
+            let same = match theirs.get(next_theirs) {
+                Some((their, digest)) if their == key => {
+                    let same = digest[..] == vnode.digest(value).to_le_bytes();
+                    if !same {
+                        lacking.push(next_theirs as u32);
+                    }
+                    next_theirs += 1;
+                    same
+                }
+                _ => false,
+            };
+            if both_ways && !same {
+                items.push(key, value);
+            }
+            if items.bytes() >= FILL_BYTES {
+                return Ok((lacking, after(key), items.finish()));
+            }
+        }
+        match next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    lacking.extend(next_theirs as u32..theirs.len() as u32);
+    Ok((lacking, to, items.finish()))
+}

@@ -1,0 +1,21 @@
+//! This file answers: which known faults can the simulator build in, to show that its checks catch them?
+
+/// A fault built in on purpose. Programs run with [`Fault::None`]; the simulator shows that each other one is caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fault {
+    /// As it should be.
+    #[default]
+    None,
+    /// An acceptor answers before its promise is on disk.
+    PromiseNotPersisted,
+    /// The target of a move stores what comes instead of merging it.
+    OverwriteInsteadOfMerge,
+    /// The source of a move acknowledges a write before the target has it.
+    AckBeforeForward,
+    /// The source drops its copy before the owner is known to cover it.
+    DeleteSourceEarly,
+    /// A copy that came back empty votes in reads.
+    EmptiedCopyVotes,
+    /// Hints go to the owner of the day they were written.
+    HintToOldOwner,
+}

@@ -1,0 +1,281 @@
+//! This file answers: how does the source of a move hand its copy over?
+//!
+//! One session, from an empty copy at the target to the point where both copies are equal at a mark in the source's
+//! write order. The source answers all the while; each write that it applies is forwarded in order and acknowledged
+//! only when the target has it too. Entries are read from the live copy behind a cursor: whatever is written after
+//! the session began is forwarded anyway, so nothing is missed, and the target merges, so nothing is overwritten.
+//! A target that is silent for [`SILENCE_MS`] is dropped and the session is broken; the next one begins afresh.
+
+use bytes::Bytes;
+use rkv_ring::NodeName;
+use rkv_storage::{Error, Space, Store};
+use rkv_wire::items::{ItemsWriter, one_item};
+use rkv_wire::message::{CopyId, Message, SessionId, Totals};
+
+use crate::actor::Effect;
+use crate::holding::Holding;
+
+/// How long a target may be silent while something is outstanding.
+pub const SILENCE_MS: u64 = 2_000;
+/// How often what was not answered is said again.
+const REPEAT_MS: u64 = 300;
+/// Pages on their way at most.
+const WINDOW: u64 = 4;
+/// Entries of a page at most, and about how many bytes.
+const PAGE_ENTRIES: usize = 512;
+const PAGE_BYTES: usize = 256 << 10;
+
+/// How far a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The target was asked to begin.
+    Opening,
+    /// Entries flow.
+    Filling,
+    /// All entries are there; a mark was sent.
+    Marking,
+    /// The copies were equal at the mark; the source is writing down that it forwards.
+    Equal,
+    /// Written down: the target may be named owner at any moment.
+    Ready,
+}
+
+/// The source's side of one session.
+#[derive(Debug)]
+pub struct HandoffOut {
+    copy: CopyId,
+    /// The target.
+    pub to: NodeName,
+    /// This session.
+    pub session: SessionId,
+    /// The move's attempt.
+    pub attempt: u32,
+    /// How far it is.
+    pub stage: Stage,
+    /// Where the next page begins; `None`: all pages were sent.
+    cursor: Option<Bytes>,
+    items_sent: u64,
+    items_took: u64,
+    forwards_sent: u64,
+    forwards_took: u64,
+    /// Forwards before the mark that was sent last.
+    mark: u64,
+    heard_ms: u64,
+    said_ms: u64,
+    /// For people: entries and bytes sent.
+    pub sent: Totals,
+}
+
+impl HandoffOut {
+    /// A session to be: the target is asked until it answers; nothing is gated until then.
+    pub fn new(
+        copy: CopyId,
+        to: NodeName,
+        session: SessionId,
+        attempt: u32,
+        now_ms: u64,
+    ) -> HandoffOut {
+        HandoffOut {
+            copy,
+            to,
+            session,
+            attempt,
+            stage: Stage::Opening,
+            cursor: None,
+            items_sent: 0,
+            items_took: 0,
+            forwards_sent: 0,
+            forwards_took: 0,
+            mark: 0,
+            heard_ms: now_ms,
+            said_ms: 0,
+            sent: Totals::default(),
+        }
+    }
+
+    /// Whether the target began: from here on every write is forwarded.
+    pub fn is_open(&self) -> bool {
+        self.stage != Stage::Opening
+    }
+
+    /// Forwards a write; its acknowledgement waits until the target has taken the number returned.
+    pub fn forward(&mut self, key: &Bytes, value: &Bytes, effects: &mut Vec<Effect>) -> u64 {
+        self.forwards_sent += 1;
+        let message = Message::HandoffForward {
+            copy: self.copy,
+            session: self.session,
+            seq: self.forwards_sent,
+            body: one_item(key, value),
+        };
+        effects.push(Effect::Send {
+            to: self.to.clone(),
+            message,
+        });
+        self.forwards_sent
+    }
+
+    /// Forwards sent so far.
+    pub fn forwards_sent(&self) -> u64 {
+        self.forwards_sent
+    }
+
+    /// Forwards that the target has.
+    pub fn forwards_took(&self) -> u64 {
+        self.forwards_took
+    }
+
+    /// The target began with an empty copy. What left but has not landed is forwarded at once: no page that is read
+    /// before it lands would show it.
+    pub fn opened(&mut self, now_ms: u64, holding: &Holding, effects: &mut Vec<Effect>) {
+        self.heard_ms = now_ms;
+        if self.stage == Stage::Opening {
+            self.stage = Stage::Filling;
+            self.cursor = Some(holding.range(Space::Data).0);
+            for (key, value) in holding.leaving(Space::Data) {
+                self.forward(&key, &value, effects);
+            }
+        }
+    }
+
+    /// The target stored everything up to these numbers.
+    pub fn took(&mut self, now_ms: u64, items: u64, forwards: u64) {
+        self.heard_ms = now_ms;
+        self.items_took = self.items_took.max(items.min(self.items_sent));
+        self.forwards_took = self.forwards_took.max(forwards.min(self.forwards_sent));
+    }
+
+    /// The target answered a mark; whether the copies are equal now for the first time.
+    pub fn marked(&mut self, now_ms: u64, forwards: u64, equal: bool) -> Result<bool, String> {
+        self.heard_ms = now_ms;
+        if self.stage != Stage::Marking || forwards > self.mark {
+            return Ok(false);
+        }
+        if !equal {
+            return Err("the copies differ at the mark".to_owned());
+        }
+        self.stage = Stage::Equal;
+        Ok(true)
+    }
+
+    /// Sends what may be sent now.
+    pub fn pump(
+        &mut self,
+        now_ms: u64,
+        store: &dyn Store,
+        holding: &Holding,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        match self.stage {
+            Stage::Opening => {}
+            Stage::Filling => {
+                while self.items_sent - self.items_took < WINDOW {
+                    let Some(cursor) = self.cursor.take() else {
+                        break;
+                    };
+                    self.send_page(cursor, store, holding, effects)?;
+                }
+                if self.cursor.is_none() && self.items_took == self.items_sent {
+                    self.stage = Stage::Marking;
+                    self.send_mark(now_ms, holding, effects);
+                }
+            }
+            Stage::Marking => {
+                if now_ms.saturating_sub(self.said_ms) >= REPEAT_MS {
+                    self.send_mark(now_ms, holding, effects);
+                }
+            }
+            Stage::Equal | Stage::Ready => {}
+        }
+        Ok(())
+    }
+
+    fn send_page(
+        &mut self,
+        cursor: Bytes,
+        store: &dyn Store,
+        holding: &Holding,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        let end = holding.range(Space::Data).1;
+        let page = holding.page(store, &cursor, &end, PAGE_ENTRIES, PAGE_BYTES)?;
+        self.cursor = page.next;
+        if page.entries.is_empty() {
+            return Ok(());
+        }
+        let mut items = ItemsWriter::new();
+        for (key, value) in &page.entries {
+            items.push(key, value);
+        }
+        self.items_sent += 1;
+        self.sent.entries += page.entries.len() as u64;
+        self.sent.bytes += items.bytes() as u64;
+        let message = Message::HandoffItems {
+            copy: self.copy,
+            session: self.session,
+            seq: self.items_sent,
+            body: items.finish(),
+        };
+        effects.push(Effect::Send {
+            to: self.to.clone(),
+            message,
+        });
+        Ok(())
+    }
+
+    fn send_mark(&mut self, now_ms: u64, holding: &Holding, effects: &mut Vec<Effect>) {
+        self.said_ms = now_ms;
+        self.mark = self.forwards_sent;
+        let message = Message::HandoffMark {
+            copy: self.copy,
+            session: self.session,
+            items: self.items_sent,
+            forwards: self.forwards_sent,
+            totals: holding.totals(),
+        };
+        effects.push(Effect::Send {
+            to: self.to.clone(),
+            message,
+        });
+    }
+
+    /// Asks (again) to begin, when it is time.
+    pub fn ask(&mut self, now_ms: u64, ring: rkv_ring::RingId, effects: &mut Vec<Effect>) {
+        if self.stage == Stage::Opening && now_ms.saturating_sub(self.said_ms) >= REPEAT_MS {
+            self.said_ms = now_ms;
+            let message = Message::HandoffOpen {
+                copy: self.copy,
+                session: self.session,
+                ring,
+                attempt: self.attempt,
+            };
+            effects.push(Effect::Send {
+                to: self.to.clone(),
+                message,
+            });
+        }
+    }
+
+    /// Whether the target is silent though something is outstanding.
+    pub fn is_silent(&self, now_ms: u64) -> bool {
+        let outstanding = match self.stage {
+            Stage::Opening | Stage::Marking => true,
+            Stage::Filling | Stage::Equal | Stage::Ready => {
+                self.items_took < self.items_sent || self.forwards_took < self.forwards_sent
+            }
+        };
+        outstanding && now_ms.saturating_sub(self.heard_ms) >= SILENCE_MS
+    }
+
+    /// Nothing was outstanding until now: silence counts from here.
+    pub fn was_quiet(&self) -> bool {
+        self.stage != Stage::Opening
+            && self.stage != Stage::Marking
+            && self.items_took == self.items_sent
+            && self.forwards_took == self.forwards_sent
+    }
+
+    /// Restarts the count of silence.
+    pub fn note_quiet(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
+    }
+}

@@ -1,0 +1,242 @@
+//! This file answers: how do the hints of one partition reach its owners?
+//!
+//! Page by page: each hint goes to those of today's owners that need it and are up; when all of these have stored and
+//! synced it, it is dropped, or rewritten for those that are not there. A hint that changed meanwhile stays. A refusal
+//! is waited for; nothing is dropped on a guess.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use rkv_ring::NodeName;
+use rkv_storage::{Error, Space, Store, StoreKey};
+use rkv_wire::items::ItemsWriter;
+use rkv_wire::message::{Answer, CopyId, Message, RequestId};
+
+use crate::actor::Effect;
+use crate::compare::Ids;
+use crate::fault::Fault;
+use crate::hint::Hint;
+use crate::holding::Holding;
+use crate::view::View;
+use crate::vnode::{Merged, Vnode};
+
+const PAGE_ENTRIES: usize = 512;
+const PAGE_BYTES: usize = 512 << 10;
+const PATIENCE_MS: u64 = 2_000;
+const REFUSED_MS: u64 = 250;
+
+/// One hint on its way.
+#[derive(Debug)]
+struct OnItsWay {
+    key: Bytes,
+    raw: Bytes,
+    hint: Hint,
+    sent_to: Vec<NodeName>,
+    absent: Vec<NodeName>,
+    here: bool,
+}
+
+/// The drain of one copy's hints.
+#[derive(Debug)]
+pub struct HintDrain {
+    copy: CopyId,
+    cursor: Bytes,
+    page: Vec<OnItsWay>,
+    awaited: BTreeMap<RequestId, NodeName>,
+    refused: BTreeSet<NodeName>,
+    since_ms: u64,
+    not_before_ms: u64,
+    finished: bool,
+    /// Hints and bytes delivered, for people.
+    pub delivered: (u64, u64),
+    /// Why it does not move on.
+    pub trouble: Option<String>,
+}
+
+impl HintDrain {
+    /// A drain from the first hint on.
+    pub fn new(copy: CopyId, holding: &Holding) -> HintDrain {
+        HintDrain {
+            copy,
+            cursor: holding.range(Space::Hint).0,
+            page: Vec::new(),
+            awaited: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            since_ms: 0,
+            not_before_ms: 0,
+            finished: false,
+            delivered: (0, 0),
+            trouble: None,
+        }
+    }
+
+    /// Whether it came to the end of the hints that can be delivered now.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Sends the next page when the last one is settled. Writes to make here (hints dropped or rewritten, entries
+    /// merged) are returned.
+    #[allow(clippy::too_many_arguments)]
+    pub fn pump(
+        &mut self,
+        now_ms: u64,
+        view: &View,
+        store: &dyn Store,
+        vnode: &dyn Vnode,
+        holding: &Holding,
+        fault: Fault,
+        ids: Ids<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<(Bytes, Option<Bytes>)>, Error> {
+        if self.finished || now_ms < self.not_before_ms {
+            return Ok(Vec::new());
+        }
+        if !self.awaited.is_empty() {
+            if now_ms.saturating_sub(self.since_ms) < PATIENCE_MS {
+                return Ok(Vec::new());
+            }
+            let silent: Vec<NodeName> = self.awaited.values().cloned().collect();
+            self.trouble = Some(format!("{silent:?} do not answer"));
+            self.refused.extend(silent);
+            self.awaited.clear();
+        }
+        let writes = self.settle(now_ms, view, store, vnode, holding)?;
+        if !writes.is_empty() || now_ms < self.not_before_ms {
+            return Ok(writes);
+        }
+        self.send_page(now_ms, view, store, holding, fault, ids, effects)?;
+        if !self.finished && self.awaited.is_empty() {
+            return self.settle(now_ms, view, store, vnode, holding);
+        }
+        Ok(Vec::new())
+    }
+
+    fn send_page(
+        &mut self,
+        now_ms: u64,
+        view: &View,
+        store: &dyn Store,
+        holding: &Holding,
+        fault: Fault,
+        ids: Ids<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        let end = holding.range(Space::Hint).1;
+        let owners = view.owners(self.copy.partition);
+        let mut items: BTreeMap<NodeName, ItemsWriter> = BTreeMap::new();
+        let page = holding.page(store, &self.cursor, &end, PAGE_ENTRIES, PAGE_BYTES)?;
+        for (key, raw) in page.entries {
+            let Some(hint) = Hint::decode(raw.clone()) else {
+                continue;
+            };
+            let data_key = StoreKey::respace(&key, Space::Data);
+            let entry = match &hint.entry {
+                Some(entry) => Some(entry.clone()),
+                None => holding.get(store, &data_key)?,
+            };
+            let targets = match fault {
+                Fault::HintToOldOwner if !hint.head.missing.is_empty() => hint.head.missing.clone(),
+                _ => hint.targets(view.id(), &owners),
+            };
+            let here = hint.entry.is_some() && targets.contains(view.me());
+            let others = targets.into_iter().filter(|node| node != view.me());
+            let (up, absent): (Vec<_>, Vec<_>) = others.partition(|node| view.is_up(node));
+            if up.is_empty() && !here && !absent.is_empty() {
+                continue;
+            }
+            if let Some(entry) = entry {
+                for node in &up {
+                    let list = items.entry(node.clone()).or_default();
+                    list.push(&data_key, &entry);
+                }
+            }
+            self.page.push(OnItsWay {
+                key,
+                raw,
+                hint,
+                sent_to: up,
+                absent,
+                here,
+            });
+        }
+        match page.next {
+            Some(next) => self.cursor = next,
+            None => self.cursor = end,
+        }
+        for (node, list) in items {
+            let id = ids();
+            self.awaited.insert(id, node.clone());
+            let message = Message::Fill {
+                id,
+                copy: self.copy,
+                ring: view.id(),
+                body: list.finish(),
+            };
+            effects.push(Effect::Send { to: node, message });
+        }
+        self.since_ms = now_ms;
+        self.finished =
+            self.page.is_empty() && self.cursor >= holding.range(Space::Hint).1;
+        Ok(())
+    }
+
+    /// A target answered.
+    pub fn filled(&mut self, now_ms: u64, id: RequestId, answer: &Answer) {
+        let Some(node) = self.awaited.remove(&id) else {
+            return;
+        };
+        if *answer == Answer::Stored {
+            self.trouble = None;
+        } else {
+            self.trouble = Some(format!("{node} refused: {answer:?}"));
+            self.not_before_ms = now_ms + REFUSED_MS;
+            self.refused.insert(node);
+        }
+    }
+
+    /// Drops or rewrites what was delivered.
+    fn settle(
+        &mut self,
+        now_ms: u64,
+        view: &View,
+        store: &dyn Store,
+        vnode: &dyn Vnode,
+        holding: &Holding,
+    ) -> Result<Vec<(Bytes, Option<Bytes>)>, Error> {
+        let mut writes = Vec::new();
+        let refused = std::mem::take(&mut self.refused);
+        for sent in std::mem::take(&mut self.page) {
+            if sent.sent_to.iter().any(|node| refused.contains(node)) {
+                continue;
+            }
+            self.delivered.0 += 1;
+            self.delivered.1 += sent.raw.len() as u64;
+            if sent.here {
+                let data_key = StoreKey::respace(&sent.key, Space::Data);
+                let held = holding.get(store, &data_key)?;
+                let entry = sent.hint.entry.as_ref().expect("only entries are merged here");
+                if let Merged::Changed(merged) = vnode.merge(held.as_ref(), entry) {
+                    writes.push((data_key, Some(merged)));
+                }
+            }
+            if holding.get(store, &sent.key)? != Some(sent.raw) {
+                continue;
+            }
+            if sent.absent.is_empty() {
+                writes.push((sent.key, None));
+            } else {
+                let mut rest = sent.hint;
+                rest.head.ring = Some(view.id());
+                rest.head.missing = sent.absent;
+                writes.push((sent.key, Some(rest.encode())));
+            }
+        }
+        if !refused.is_empty() {
+            // What was refused is still there: begin again, after a while.
+            self.cursor = holding.range(Space::Hint).0;
+            self.not_before_ms = self.not_before_ms.max(now_ms + REFUSED_MS);
+        }
+        Ok(writes)
+    }
+}

@@ -1,0 +1,319 @@
+//! This file answers: what does one copy hold, writes on their way to the disk included?
+//!
+//! Writes leave in order and land in order; until one has landed, reads see it here. The totals follow each write as
+//! it leaves, so at any point of the copy's order they say what the copy amounts to.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rkv_ring::PartitionCount;
+use rkv_storage::{Batch, Error, Space, Store, StoreKey};
+use rkv_wire::message::{CopyId, Totals};
+
+use crate::actor::Effect;
+use crate::vnode::Vnode;
+
+/// At most this many writes of one copy are under way; one more is answered with BUSY.
+pub const MAILBOX: usize = 4096;
+
+/// Entries of one copy in key order, from a cursor on.
+pub struct Page {
+    /// Store key and entry.
+    pub entries: Vec<(Bytes, Bytes)>,
+    /// Where to go on; `None`: this was the rest.
+    pub next: Option<Bytes>,
+}
+
+/// What one copy holds.
+pub struct Holding {
+    id: CopyId,
+    partitions: PartitionCount,
+    /// Writes that left and have not landed: the latest for each key, and its number.
+    leaving: BTreeMap<Bytes, (u64, Option<Bytes>)>,
+    /// The keys of each number under way.
+    keys: BTreeMap<u64, Vec<Bytes>>,
+    in_flight: usize,
+    last_token: u64,
+    totals: Totals,
+    hints: u64,
+    /// Set when a write failed: what the totals counted is not there.
+    miscounted: bool,
+    /// The entry read last, so that a write that follows its read does not read again.
+    recent: RefCell<Option<(Bytes, Option<Bytes>)>>,
+}
+
+impl Holding {
+    /// A copy that holds nothing yet; [`Holding::count`] learns what the store has.
+    pub fn new(id: CopyId, partitions: PartitionCount) -> Holding {
+        Holding {
+            id,
+            partitions,
+            leaving: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            in_flight: 0,
+            last_token: 0,
+            totals: Totals::default(),
+            hints: 0,
+            miscounted: false,
+            recent: RefCell::new(None),
+        }
+    }
+
+    /// The range of store keys of this copy in `space`.
+    pub fn range(&self, space: Space) -> (Bytes, Bytes) {
+        let slots = self.partitions.slots(self.id.partition);
+        StoreKey::range(space, self.id.service.0, slots)
+    }
+
+    /// Counts what the store has. Only right while nothing is under way.
+    pub fn count(&mut self, store: &dyn Store, vnode: &dyn Vnode) -> Result<(), Error> {
+        let mut totals = Totals::default();
+        let (mut from, to) = self.range(Space::Data);
+        loop {
+            let page = store.page(&from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
+            for (key, value) in &page {
+                add(&mut totals, key, value, vnode);
+            }
+            match page.last() {
+                Some((last, _)) => from = after(last),
+                None => break,
+            }
+        }
+        let mut hints = 0;
+        let (mut from, to) = self.range(Space::Hint);
+        loop {
+            let page = store.page(&from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
+            hints += page.len() as u64;
+            match page.last() {
+                Some((last, _)) => from = after(last),
+                None => break,
+            }
+        }
+        self.totals = totals;
+        self.hints = hints;
+        self.miscounted = false;
+        Ok(())
+    }
+
+    /// What the copy amounts to, writes under way included.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// How many hints it holds.
+    pub fn hints(&self) -> u64 {
+        self.hints
+    }
+
+    /// Writes under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether another write would be too much.
+    pub fn is_full(&self) -> bool {
+        self.in_flight >= MAILBOX
+    }
+
+    /// Whether a write of `key` is under way.
+    pub fn is_leaving(&self, key: &[u8]) -> bool {
+        self.leaving.contains_key(key)
+    }
+
+    /// The keys and entries of `space` under way.
+    pub fn leaving(&self, space: Space) -> Vec<(Bytes, Bytes)> {
+        let (from, to) = self.range(space);
+        let range = self.leaving.range(from..to);
+        range
+            .filter_map(|(key, (_, value))| Some((key.clone(), value.clone()?)))
+            .collect()
+    }
+
+    /// The entry under `key`.
+    pub fn get(&self, store: &dyn Store, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        if let Some((_, value)) = self.leaving.get(key) {
+            return Ok(value.clone());
+        }
+        store.get(key)
+    }
+
+    /// The same, remembered for the write that may follow.
+    pub fn get_to_write(&self, store: &dyn Store, key: &Bytes) -> Result<Option<Bytes>, Error> {
+        let value = self.get(store, key)?;
+        *self.recent.borrow_mut() = Some((key.clone(), value.clone()));
+        Ok(value)
+    }
+
+    /// Entries of `from..to` in key order, at most about `entries` and `bytes` of them.
+    pub fn page(
+        &self,
+        store: &dyn Store,
+        from: &Bytes,
+        to: &Bytes,
+        entries: usize,
+        bytes: usize,
+    ) -> Result<Page, Error> {
+        if from >= to {
+            return Ok(Page {
+                entries: Vec::new(),
+                next: None,
+            });
+        }
+        let stored = store.page(from, to, entries, bytes)?;
+        let next = stored.last().map(|(last, _)| after(last));
+        let end = next.clone().unwrap_or_else(|| to.clone());
+        let under_way = self.leaving.range(from.clone()..end);
+        let entries = if under_way.clone().next().is_none() {
+            stored
+        } else {
+            let mut merged: BTreeMap<Bytes, Bytes> = stored.into_iter().collect();
+            for (key, (_, value)) in under_way {
+                match value {
+                    Some(value) => merged.insert(key.clone(), value.clone()),
+                    None => merged.remove(key),
+                };
+            }
+            merged.into_iter().collect()
+        };
+        Ok(Page { entries, next })
+    }
+
+    /// Sends writes (`None`: delete) on their way as one batch and counts them; the effect carries the number that
+    /// comes back when they have landed.
+    pub fn write(
+        &mut self,
+        store: &dyn Store,
+        vnode: &dyn Vnode,
+        writes: impl IntoIterator<Item = (Bytes, Option<Bytes>)>,
+        sync: bool,
+        effects: &mut Vec<Effect>,
+    ) -> u64 {
+        self.last_token += 1;
+        let token = self.last_token;
+        let volatile = store.is_volatile();
+        let mut batch = Batch::default();
+        let mut keys = Vec::new();
+        for (key, value) in writes {
+            self.recount(store, vnode, &key, value.as_ref());
+            match &value {
+                Some(value) => batch.put(key.clone(), value.clone()),
+                None => batch.delete(key.clone()),
+            }
+            if !volatile {
+                self.leaving.insert(key.clone(), (token, value));
+                keys.push(key);
+            }
+        }
+        if !keys.is_empty() {
+            self.keys.insert(token, keys);
+        }
+        self.in_flight += 1;
+        effects.push(Effect::Write { token, batch, sync });
+        token
+    }
+
+    fn recount(
+        &mut self,
+        store: &dyn Store,
+        vnode: &dyn Vnode,
+        key: &Bytes,
+        value: Option<&Bytes>,
+    ) {
+        let space = StoreKey::space_of(key);
+        if space != Some(Space::Data) && space != Some(Space::Hint) {
+            return;
+        }
+        let held = match self.recent.borrow_mut().take() {
+            Some((recent, held)) if recent == *key => Ok(held),
+            _ => self.get(store, key),
+        };
+        let Ok(held) = held else {
+            self.miscounted = true;
+            return;
+        };
+        if space == Some(Space::Hint) {
+            match (held.is_some(), value.is_some()) {
+                (false, true) => self.hints += 1,
+                (true, false) => self.hints = self.hints.saturating_sub(1),
+                _ => {}
+            }
+            return;
+        }
+        if let Some(held) = held {
+            let hash = entry_hash(key, &held, vnode);
+            self.totals.entries = self.totals.entries.saturating_sub(1);
+            let bytes = (key.len() + held.len()) as u64;
+            self.totals.bytes = self.totals.bytes.saturating_sub(bytes);
+            self.totals.hash = self.totals.hash.wrapping_sub(hash);
+        }
+        if let Some(value) = value {
+            add(&mut self.totals, key, value, vnode);
+        }
+    }
+
+    /// A batch landed or failed. After a failure the copy is counted afresh as soon as nothing is under way.
+    pub fn landed(
+        &mut self,
+        store: &dyn Store,
+        vnode: &dyn Vnode,
+        token: u64,
+        result: &Result<(), Error>,
+    ) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        for key in self.keys.remove(&token).unwrap_or_default() {
+            if self.leaving.get(&key).is_some_and(|(latest, _)| *latest == token) {
+                self.leaving.remove(&key);
+            }
+        }
+        self.miscounted |= result.is_err();
+        if self.miscounted && self.in_flight == 0 && self.count(store, vnode).is_err() {
+            self.miscounted = true;
+        }
+    }
+
+    /// The copy is dropped: everything of `space` goes.
+    pub fn drop_all(&mut self, space: Space, effects: &mut Vec<Effect>) -> u64 {
+        self.last_token += 1;
+        let token = self.last_token;
+        let (start, end) = self.range(space);
+        let gone: Vec<Bytes> = self
+            .leaving
+            .range(start.clone()..end.clone())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &gone {
+            self.leaving.insert(key.clone(), (token, None));
+        }
+        self.keys.insert(token, gone);
+        match space {
+            Space::Data => self.totals = Totals::default(),
+            Space::Hint => self.hints = 0,
+            Space::Meta | Space::Foreign => {}
+        }
+        self.in_flight += 1;
+        effects.push(Effect::Drop { token, start, end });
+        token
+    }
+}
+
+const COUNT_PAGE_ENTRIES: usize = 4096;
+const COUNT_PAGE_BYTES: usize = 4 << 20;
+
+/// The first key behind `key`.
+pub fn after(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    Bytes::from(next)
+}
+
+fn add(totals: &mut Totals, key: &[u8], value: &[u8], vnode: &dyn Vnode) {
+    totals.entries += 1;
+    totals.bytes += (key.len() + value.len()) as u64;
+    totals.hash = totals.hash.wrapping_add(entry_hash(key, value, vnode));
+}
+
+fn entry_hash(key: &[u8], value: &[u8], vnode: &dyn Vnode) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(key, vnode.digest(value))
+}

@@ -1,0 +1,175 @@
+//! This file answers: who owns what and who is up, as this node routes by it now?
+//!
+//! A snapshot, replaced as a whole when a ring is adopted or a suspicion changes; requests read it without a lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use rkv_ring::preflist::{self, Preflist};
+use rkv_ring::walk::Walk;
+use rkv_ring::{NodeName, Partition, Ring, RingId, Status};
+
+/// One node's view of the cluster.
+pub struct View {
+    me: NodeName,
+    ring: Arc<Ring>,
+    id: RingId,
+    walk: Arc<Walk>,
+    /// Other members that nobody suspects.
+    up: BTreeSet<NodeName>,
+    /// The latest ring that each member is known to route by.
+    seen: BTreeMap<NodeName, RingId>,
+    /// The preference list of each partition, made when first asked for.
+    preflists: Box<[OnceLock<Arc<Preflist>>]>,
+}
+
+impl View {
+    /// The view of `me` when nobody else is known to be up.
+    pub fn new(me: NodeName, ring: Arc<Ring>) -> View {
+        let walk = Arc::new(Walk::of(&ring));
+        View::assemble(me, walk, ring, BTreeSet::new(), BTreeMap::new())
+    }
+
+    fn assemble(
+        me: NodeName,
+        walk: Arc<Walk>,
+        ring: Arc<Ring>,
+        up: BTreeSet<NodeName>,
+        seen: BTreeMap<NodeName, RingId>,
+    ) -> View {
+        let preflists = ring.partitions.partitions().map(|_| OnceLock::new());
+        View {
+            id: ring.id(),
+            preflists: preflists.collect(),
+            me,
+            ring,
+            walk,
+            up,
+            seen,
+        }
+    }
+
+    /// The same by a later ring.
+    pub fn with_ring(&self, ring: Arc<Ring>) -> View {
+        let walk = if ring.members.keys().eq(self.ring.members.keys()) {
+            self.walk.clone()
+        } else {
+            Arc::new(Walk::of(&ring))
+        };
+        let me = self.me.clone();
+        View::assemble(me, walk, ring, self.up.clone(), self.seen.clone())
+    }
+
+    /// The same after `node` came up or is suspected.
+    pub fn with_node(&self, node: &NodeName, up: bool) -> View {
+        let mut nodes = self.up.clone();
+        if up {
+            nodes.insert(node.clone());
+        } else {
+            nodes.remove(node);
+        }
+        let (walk, ring) = (self.walk.clone(), self.ring.clone());
+        View::assemble(self.me.clone(), walk, ring, nodes, self.seen.clone())
+    }
+
+    /// The same after `node` was heard to route by `ring`.
+    pub fn with_seen(&self, node: &NodeName, id: RingId) -> View {
+        let mut seen = self.seen.clone();
+        seen.insert(node.clone(), id);
+        let (walk, ring) = (self.walk.clone(), self.ring.clone());
+        View::assemble(self.me.clone(), walk, ring, self.up.clone(), seen)
+    }
+
+    /// This node.
+    pub fn me(&self) -> &NodeName {
+        &self.me
+    }
+
+    /// The ring that it routes by.
+    pub fn ring(&self) -> &Arc<Ring> {
+        &self.ring
+    }
+
+    /// What fences its requests.
+    pub fn id(&self) -> RingId {
+        self.id
+    }
+
+    /// Whether this node is a member that may own and coordinate.
+    pub fn serves(&self) -> bool {
+        self.ring
+            .members
+            .get(&self.me)
+            .is_some_and(|m| matches!(m.status, Status::Valid | Status::Leaving))
+    }
+
+    /// Whether `node` is this one or nobody suspects it.
+    pub fn is_up(&self, node: &NodeName) -> bool {
+        *node == self.me || self.up.contains(node)
+    }
+
+    /// The latest ring that `node` is known to route by.
+    pub fn seen(&self, node: &NodeName) -> Option<RingId> {
+        if *node == self.me {
+            Some(self.id)
+        } else {
+            self.seen.get(node).copied()
+        }
+    }
+
+    /// Other members that nobody suspects.
+    pub fn peers_up(&self) -> impl Iterator<Item = &NodeName> {
+        self.peers().filter(|node| self.up.contains(*node))
+    }
+
+    /// Other members, joining ones excepted.
+    pub fn peers(&self) -> impl Iterator<Item = &NodeName> {
+        let members = self.ring.members.iter();
+        members
+            .filter(|(name, m)| m.status != Status::Joining && **name != self.me)
+            .map(|(name, _)| name)
+    }
+
+    /// Whether every reachable member routes by this ring or a later one.
+    pub fn all_reachable_agree(&self) -> bool {
+        self.peers_up().all(|node| {
+            self.seen(node)
+                .is_some_and(|seen| seen == self.id || seen.supersedes(&self.id))
+        })
+    }
+
+    /// Whether this node stands in the row of `partition`.
+    pub fn owns(&self, partition: Partition) -> bool {
+        self.ring.owns(&self.me, partition)
+    }
+
+    /// The owners of `partition`, each once, in the row's order.
+    pub fn owners(&self, partition: Partition) -> Vec<NodeName> {
+        let mut owners: Vec<NodeName> = Vec::with_capacity(usize::from(self.ring.replicas));
+        for node in self.ring.row(partition) {
+            if !owners.contains(node) {
+                owners.push(node.clone());
+            }
+        }
+        owners
+    }
+
+    /// Its owners other than this node.
+    pub fn other_owners(&self, partition: Partition) -> Vec<NodeName> {
+        let mut owners = self.owners(partition);
+        owners.retain(|node| *node != self.me);
+        owners
+    }
+
+    /// Who answers for `partition` now.
+    pub fn preflist(&self, partition: Partition) -> &Arc<Preflist> {
+        self.preflists[partition.index()].get_or_init(|| {
+            Arc::new(preflist::preflist(
+                &self.ring,
+                &self.walk,
+                partition,
+                |node| self.is_up(node),
+            ))
+        })
+    }
+}

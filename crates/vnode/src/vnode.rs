@@ -1,0 +1,105 @@
+//! This file answers: what does a service bring, so that the framework can run it on every node?
+//!
+//! The framework owns the bytes and the service owns their meaning. A vnode's entries lie in the node's store under
+//! its service's number, ordered by slot; the framework reads, writes, moves, compares and drops them. The service
+//! says what a command does and how two versions of one entry merge. In the line of `riak_core_vnode`, whose dozen
+//! callbacks this keeps where they carry meaning: `handle_command`, the handoff item (`merge`, `digest`),
+//! `handoff_starting`, `handoff_finished`, `handoff_cancelled`, `start` and `stop`; `is_empty`, `delete`, the fold and
+//! the item's encoding are the framework's, since it owns the bytes.
+
+use bytes::Bytes;
+use rkv_quorum::clock::Stamp;
+use rkv_ring::{NodeName, Partition};
+use rkv_wire::message::{Answer, Command, ServiceId};
+
+/// What a vnode sees while it decides one command.
+pub struct Context<'a> {
+    /// This node.
+    pub node: &'a NodeName,
+    /// The partition it is for.
+    pub partition: Partition,
+    /// Unix time in milliseconds.
+    pub wall_ms: u64,
+    /// Set while the copy may have lost what it acknowledged: a write stamped at or below this is to be refused with
+    /// [`Answer::Floor`], for a newer one may have been lost.
+    pub floor: Option<Stamp>,
+    /// Reads the entry under a store key, writes on their way to the disk included.
+    pub held: &'a dyn Fn(&[u8]) -> Result<Option<Bytes>, rkv_storage::Error>,
+}
+
+/// What a vnode decided.
+#[derive(Debug)]
+pub enum Decision {
+    /// Answer at once; the body goes with it.
+    Answer(Answer, Bytes),
+    /// Hold `value` under `key` from now on, and answer when it is as durable as the configuration promises.
+    Write {
+        /// A store key of this service and partition.
+        key: Bytes,
+        /// The whole entry.
+        value: Bytes,
+        /// Said when it is stored.
+        answer: Answer,
+    },
+}
+
+/// What came of a merge.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// What is held covers what came.
+    Unchanged,
+    /// Hold this from now on.
+    Changed(Bytes),
+}
+
+/// One service's vnode for one partition. It has one caller at a time and never blocks.
+pub trait Vnode: Send {
+    /// Decides one command. Commands of one vnode come in order, each seeing the writes decided before it.
+    fn handle_command(&mut self, cx: &Context<'_>, command: Command, body: Bytes) -> Decision;
+
+    /// Merges an entry that came from another copy into what is held. Must commute, associate and repeat: entries
+    /// come in any order, late and twice. Bytes that are no entry are `Unchanged`.
+    fn merge(&self, held: Option<&Bytes>, incoming: &Bytes) -> Merged;
+
+    /// Tells versions of an entry apart: equal for equal versions on every node.
+    fn digest(&self, entry: &[u8]) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(entry)
+    }
+
+    /// A transfer of this copy to `to` is about to begin; `Err` puts it off and tells people why.
+    fn handoff_starting(&mut self, to: &NodeName) -> Result<(), String> {
+        let _ = to;
+        Ok(())
+    }
+
+    /// The copy has been handed to `to`.
+    fn handoff_finished(&mut self, to: &NodeName) {
+        let _ = to;
+    }
+
+    /// The transfer was given up; the copy stays.
+    fn handoff_cancelled(&mut self) {}
+
+    /// The copy begins to answer here.
+    fn start(&mut self) {}
+
+    /// The copy no longer answers here; its entries are dropped when the owners cover them.
+    fn stop(&mut self) {}
+}
+
+/// A service: its number, its name and how its vnodes are made.
+pub trait Service: Send + Sync + 'static {
+    /// First byte of its entries; unique in a node.
+    fn id(&self) -> ServiceId;
+
+    /// Its name, for people and for routing by name.
+    fn name(&self) -> &'static str;
+
+    /// Makes the vnode for one partition.
+    fn vnode(&self, partition: Partition) -> Box<dyn Vnode>;
+
+    /// Whether its vnodes hold entries; one that does not is never transferred.
+    fn has_entries(&self) -> bool {
+        true
+    }
+}

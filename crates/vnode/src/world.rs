@@ -1,0 +1,20 @@
+//! This file answers: what does the framework need of the world around it?
+//!
+//! Two clocks and a way to speak. A program gives sockets and the system's clocks, a simulator gives its own; so both
+//! run the same code. Nothing here blocks.
+
+use rkv_ring::NodeName;
+use rkv_wire::message::Message;
+
+/// The world as one node sees it.
+pub trait World: Send + Sync + 'static {
+    /// Milliseconds since some fixed moment; never goes back. All deadlines are in this time.
+    fn now_ms(&self) -> u64;
+
+    /// Unix time in milliseconds; may jump. Only stamps and expiries look at it.
+    fn wall_ms(&self) -> u64;
+
+    /// Sends `message`, stamped with this node's clock. Never blocks, and nothing is promised: it arrives once, late,
+    /// twice or never. Messages to one node on one lane are sent in the order of the calls.
+    fn send(&self, to: &NodeName, message: Message);
+}

@@ -1,0 +1,106 @@
+//! The promises of DESIGN, one a file, looked at during every step of a life.
+//!
+//! | file | promise |
+//! |---|---|
+//! | [`one_ring`] | 1: one chosen ring an epoch, its parent the one before |
+//! | [`one_answerer`] | 2: once a new owner has answered, the old one does not |
+//! | [`held`] | 3: an acknowledged write is in some copy, hint or undropped source |
+//! | [`quorum_meets`] | 5: a later get sees an acknowledged put |
+//! | [`votes`] | 6: only copies that count vote; "not applied" is on no disk |
+//! | [`order`] | 7: a later put ends higher |
+//! | [`converges`] | 10: in the end all copies are equal and nothing is under way |
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rkv_ring::{NodeName, Ring};
+use rkv_wire::message::Message;
+
+use crate::history::History;
+use crate::sim::disk::Crash;
+use crate::sim::node::SimNode;
+
+pub mod converges;
+pub mod held;
+pub mod one_answerer;
+pub mod one_ring;
+pub mod order;
+pub mod quorum_meets;
+pub mod votes;
+
+/// Looks at a life from outside.
+#[derive(Default)]
+pub struct Observer {
+    one_ring: one_ring::OneRing,
+    one_answerer: one_answerer::OneAnswerer,
+    held: held::Held,
+    quorum_meets: quorum_meets::QuorumMeets,
+    votes: votes::Votes,
+    order: order::Order,
+    broken: Option<String>,
+}
+
+impl Observer {
+    /// A node adopted a ring.
+    pub fn adopted(&mut self, node: &NodeName, ring: &Arc<Ring>) {
+        let adopted = self.one_ring.adopted(node, ring);
+        self.keep("1 one ring", adopted.err());
+    }
+
+    /// A message is about to be taken.
+    pub fn message(&mut self, nodes: &[SimNode], from: usize, to: usize, message: &Message) {
+        let answered = self.one_answerer.message(nodes, from, to, message);
+        self.keep("2 one answerer", answered.err());
+        let voted = self.votes.message(nodes, from, to, message);
+        self.keep("6 votes", voted.err());
+    }
+
+    /// A node crashed.
+    pub fn crashed(&mut self, node: &SimNode, how: Crash) {
+        self.held.crashed(node, how);
+    }
+
+    /// A step was taken; the first promise that it broke.
+    pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, history: &History) -> Option<String> {
+        let held = self.held.step(nodes, now_ms, history);
+        self.keep("3 held", held.err());
+        let met = self.quorum_meets.step(history);
+        self.keep("5 quorum meets", met.err());
+        let ordered = self.order.step(history);
+        self.keep("7 order", ordered.err());
+        self.broken.take()
+    }
+
+    /// After the last fault: whether everything has come to rest, and as it should.
+    pub fn settled(&mut self, nodes: &[SimNode], history: &History) -> Result<(), String> {
+        converges::settled(nodes)?;
+        held::everywhere(nodes, history).map_err(|why| {
+            self.broken = Some(format!("3 held: {why}"));
+            why
+        })?;
+        if let Err(why) = votes::not_applied(nodes, history) {
+            self.broken = Some(format!("6 votes: {why}"));
+            return Err(why);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, promise: &str, broken: Option<String>) {
+        if let (None, Some(why)) = (&self.broken, broken) {
+            self.broken = Some(format!("{promise}: {why}"));
+        }
+    }
+}
+
+/// The KV entries that a node can read now, by store key, with the version of each.
+pub fn versions(node: &SimNode) -> BTreeMap<bytes::Bytes, rkv_quorum::Version> {
+    let data = |key: &bytes::Bytes| {
+        rkv_storage::StoreKey::space_of(key) == Some(rkv_storage::Space::Data)
+    };
+    node.disk
+        .entries()
+        .into_iter()
+        .filter(|(key, _)| data(key))
+        .filter_map(|(key, entry)| Some((key, rkv_quorum::Version::peek(&entry).ok()?)))
+        .collect()
+}

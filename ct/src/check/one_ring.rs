@@ -1,0 +1,38 @@
+//! Promise 1: one chosen ring per (lineage, epoch), its parent the one before; nobody goes back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rkv_ring::{ClusterId, NodeName, Ring, RingDigest, RingId};
+
+/// Every ring that was ever adopted.
+#[derive(Default)]
+pub struct OneRing {
+    chosen: BTreeMap<(ClusterId, u64, u64), (RingDigest, RingDigest)>,
+    routes_by: BTreeMap<NodeName, RingId>,
+}
+
+impl OneRing {
+    /// A node adopted a ring.
+    pub fn adopted(&mut self, node: &NodeName, ring: &Arc<Ring>) -> Result<(), String> {
+        let id = ring.id();
+        if let Some(before) = self.routes_by.insert(node.clone(), id) {
+            if before.cluster == id.cluster && !id.supersedes(&before) && id != before {
+                return Err(format!("{node} went from {before:?} back to {id:?}"));
+            }
+        }
+        let digest = ring.digest();
+        let key = (id.cluster, id.lineage, id.epoch.0);
+        let entry = (digest, ring.parent);
+        if *self.chosen.entry(key).or_insert(entry) != entry {
+            return Err(format!("two rings were chosen as epoch {}", id.epoch));
+        }
+        let parent = (id.cluster, id.lineage, id.epoch.0 - 1);
+        match self.chosen.get(&parent) {
+            Some((parent, _)) if *parent != ring.parent => {
+                Err(format!("the parent of epoch {} is not the one before", id.epoch))
+            }
+            _ => Ok(()),
+        }
+    }
+}

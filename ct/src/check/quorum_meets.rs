@@ -1,0 +1,60 @@
+//! Promise 5: a get (r + w > n) begun after an acknowledgement returns that version or a newer one, unless a fallback
+//! voted in either.
+
+use std::collections::BTreeMap;
+
+use rkv_quorum::clock::Stamp;
+
+use crate::history::{Got, History, Put};
+
+/// Compares each get with what was acknowledged before it began.
+#[derive(Default)]
+pub struct QuorumMeets {
+    looked_at: BTreeMap<usize, ()>,
+    open: usize,
+}
+
+impl QuorumMeets {
+    /// Looks at the gets that have ended since.
+    pub fn step(&mut self, history: &History) -> Result<(), String> {
+        let from = self.open;
+        for (number, get) in history.gets.iter().enumerate().skip(from) {
+            let Some((_, got)) = &get.end else {
+                continue;
+            };
+            if self.looked_at.insert(number, ()).is_some() {
+                continue;
+            }
+            if let Got::Version(read) = got {
+                let floor = floor(history, &get.key, get.began_ms);
+                if *read < floor {
+                    return Err(format!(
+                        "a get of {} begun at {} ms read {read:?}, {floor:?} was acknowledged before",
+                        get.key, get.began_ms
+                    ));
+                }
+            }
+        }
+        while self.looked_at.remove(&self.open).is_some() {
+            self.open += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The newest version of `key` acknowledged before `began_ms` by owners alone.
+fn floor(history: &History, key: &str, began_ms: u64) -> Option<Stamp> {
+    let of_key = history.puts.iter().filter(|put| put.key == key);
+    of_key
+        .filter_map(|put| match &put.end {
+            Some((
+                at,
+                Put::Acknowledged {
+                    stamp,
+                    fallback: false,
+                },
+            )) if *at < began_ms => Some(*stamp),
+            _ => None,
+        })
+        .max()
+}

@@ -1,0 +1,167 @@
+//! This file answers: what did clients do, and what were they told?
+
+use std::collections::BTreeMap;
+
+use rkv_kv::KvError;
+use rkv_quorum::clock::Stamp;
+use rkv_quorum::outcome::{GetOutcome, PutOutcome};
+use rkv_quorum::tally::Role;
+
+/// How a put ended.
+#[derive(Debug, Clone)]
+pub enum Put {
+    /// Acknowledged.
+    Acknowledged {
+        /// The version.
+        stamp: Stamp,
+        /// Whether a fallback's vote was among those counted.
+        fallback: bool,
+    },
+    /// Said to be applied nowhere.
+    NotApplied,
+    /// It may have been applied.
+    Unknown,
+}
+
+impl Put {
+    /// What the store's answer means.
+    pub fn of(result: Result<PutOutcome, KvError>) -> Put {
+        match result {
+            Ok(outcome) => Put::Acknowledged {
+                stamp: outcome.stamp,
+                fallback: outcome.replicas.iter().any(|r| r.role == Role::Fallback),
+            },
+            Err(error) if error.was_maybe_applied() => Put::Unknown,
+            Err(_) => Put::NotApplied,
+        }
+    }
+}
+
+/// How a get ended.
+#[derive(Debug, Clone)]
+pub enum Got {
+    /// The version read; `None`: nothing was there.
+    Version(Option<Stamp>),
+    /// Read with the vote of a fallback, which promises nothing.
+    ByFallback,
+    /// No answer.
+    Failed,
+}
+
+impl Got {
+    /// What the store's answer means.
+    pub fn of(result: Result<GetOutcome, KvError>) -> Got {
+        match result {
+            Ok(outcome) if outcome.replicas.iter().any(|r| r.role == Role::Fallback) => {
+                Got::ByFallback
+            }
+            Ok(outcome) => {
+                Got::Version(outcome.object.and_then(|object| object.version().stamp()))
+            }
+            Err(_) => Got::Failed,
+        }
+    }
+}
+
+/// One put, from its beginning to its end.
+#[derive(Debug, Clone)]
+pub struct PutRecord {
+    /// Its number; its value begins with `v<number>-`.
+    pub number: u64,
+    /// The key.
+    pub key: String,
+    /// When it began.
+    pub began_ms: u64,
+    /// When and how it ended.
+    pub end: Option<(u64, Put)>,
+}
+
+/// One get.
+#[derive(Debug, Clone)]
+pub struct GetRecord {
+    /// The key.
+    pub key: String,
+    /// When it began.
+    pub began_ms: u64,
+    /// When and how it ended.
+    pub end: Option<(u64, Got)>,
+}
+
+/// All that clients did.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Puts and deletes, by number.
+    pub puts: Vec<PutRecord>,
+    /// Gets, by number.
+    pub gets: Vec<GetRecord>,
+    writing: BTreeMap<String, u64>,
+}
+
+impl History {
+    /// A put begins, unless one of the same key is under way: each key has one writer at a time.
+    pub fn put_begins(&mut self, key: &str, now_ms: u64) -> Option<u64> {
+        let busy = self
+            .writing
+            .get(key)
+            .is_some_and(|n| self.puts[*n as usize].end.is_none());
+        // A writer whose node died is never told; after the request's deadline another may begin.
+        let given_up = self
+            .writing
+            .get(key)
+            .is_some_and(|n| now_ms > self.puts[*n as usize].began_ms + 3_000);
+        if busy && !given_up {
+            return None;
+        }
+        let number = self.puts.len() as u64;
+        self.puts.push(PutRecord {
+            number,
+            key: key.to_owned(),
+            began_ms: now_ms,
+            end: None,
+        });
+        self.writing.insert(key.to_owned(), number);
+        Some(number)
+    }
+
+    /// A put ended.
+    pub fn put_ends(&mut self, number: u64, now_ms: u64, how: Put) {
+        let put = &mut self.puts[number as usize];
+        assert!(put.end.is_none(), "a put ends once");
+        put.end = Some((now_ms, how));
+    }
+
+    /// A get begins.
+    pub fn get_begins(&mut self, key: &str, now_ms: u64) -> u64 {
+        self.gets.push(GetRecord {
+            key: key.to_owned(),
+            began_ms: now_ms,
+            end: None,
+        });
+        self.gets.len() as u64 - 1
+    }
+
+    /// A get ended.
+    pub fn get_ends(&mut self, number: u64, now_ms: u64, how: Got) {
+        let get = &mut self.gets[number as usize];
+        assert!(get.end.is_none(), "a get ends once");
+        get.end = Some((now_ms, how));
+    }
+
+    /// Acknowledged puts and deletes.
+    pub fn acknowledged(&self) -> u64 {
+        let acknowledged = |put: &&PutRecord| matches!(put.end, Some((_, Put::Acknowledged { .. })));
+        self.puts.iter().filter(acknowledged).count() as u64
+    }
+
+    /// The newest version of each key that was acknowledged.
+    pub fn newest_acknowledged(&self) -> BTreeMap<&str, Stamp> {
+        let mut newest: BTreeMap<&str, Stamp> = BTreeMap::new();
+        for put in &self.puts {
+            if let Some((_, Put::Acknowledged { stamp, .. })) = &put.end {
+                let known = newest.entry(&put.key).or_insert(*stamp);
+                *known = (*known).max(*stamp);
+            }
+        }
+        newest
+    }
+}

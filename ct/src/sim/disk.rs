@@ -1,0 +1,207 @@
+//! This file answers: what survives a crash?
+//!
+//! A write is queued, then applied (it has left the process), then synced. A kill loses what is queued, after a prefix
+//! of it has made its way; a power cut also loses what was not synced, after a prefix. A volatile disk loses all.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rkv_storage::{Batch, Error, Job, Op, Store};
+
+/// What a node's disk does to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// The process dies.
+    Kill,
+    /// The machine dies.
+    PowerCut,
+}
+
+type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+struct Queued {
+    batch: Batch,
+    drop: Option<(Bytes, Bytes)>,
+    sync: bool,
+    done: Done,
+}
+
+#[derive(Default)]
+struct State {
+    applied: BTreeMap<Bytes, Bytes>,
+    synced: BTreeMap<Bytes, Bytes>,
+    unsynced: Vec<(Batch, Option<(Bytes, Bytes)>)>,
+    queue: VecDeque<Queued>,
+}
+
+/// One node's disk.
+pub struct SimDisk {
+    volatile: bool,
+    state: Mutex<State>,
+    /// Called for each job that is queued, so that the world completes it later.
+    wake: Mutex<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new(volatile: bool) -> SimDisk {
+        SimDisk {
+            volatile,
+            state: Mutex::default(),
+            wake: Mutex::new(Arc::new(|| {})),
+        }
+    }
+
+    /// From now on `wake` is called for each job that is queued.
+    pub fn wake(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        *self.wake.lock() = wake;
+    }
+
+    /// Whether every crash loses all.
+    pub fn is_forgetful(&self) -> bool {
+        self.volatile
+    }
+
+    /// Applies the oldest job, and reports it done.
+    pub fn complete_one(&self) {
+        let mut state = self.state.lock();
+        let Some(job) = state.queue.pop_front() else {
+            return;
+        };
+        apply(&mut state.applied, &job.batch, job.drop.as_ref());
+        state.unsynced.push((job.batch, job.drop));
+        if job.sync {
+            sync(&mut state);
+        }
+        drop(state);
+        (job.done)(Ok(()));
+    }
+
+    /// The periodic sync of the `batch` durability.
+    pub fn sync_all(&self) {
+        sync(&mut self.state.lock());
+    }
+
+    /// The node crashes; `survivors` draws how many of `n` writes on their way still made it.
+    pub fn crash(&self, how: Crash, mut survivors: impl FnMut(usize) -> usize) {
+        let mut state = self.state.lock();
+        if self.volatile {
+            *state = State::default();
+            return;
+        }
+        let queued: Vec<Queued> = state.queue.drain(..).collect();
+        let landed = survivors(queued.len());
+        for job in queued.into_iter().take(landed) {
+            apply(&mut state.applied, &job.batch, job.drop.as_ref());
+            state.unsynced.push((job.batch, job.drop));
+        }
+        if how == Crash::PowerCut {
+            let kept = survivors(state.unsynced.len());
+            let unsynced = std::mem::take(&mut state.unsynced);
+            for (batch, drop) in unsynced.into_iter().take(kept) {
+                apply(&mut state.synced, &batch, drop.as_ref());
+            }
+            state.applied = state.synced.clone();
+        }
+    }
+
+    /// What is readable there now, crash or not.
+    pub fn entries(&self) -> BTreeMap<Bytes, Bytes> {
+        self.state.lock().applied.clone()
+    }
+
+    /// Reads one entry.
+    pub fn entry(&self, key: &[u8]) -> Option<Bytes> {
+        self.state.lock().applied.get(key).cloned()
+    }
+}
+
+fn sync(state: &mut State) {
+    for (batch, drop) in std::mem::take(&mut state.unsynced) {
+        apply(&mut state.synced, &batch, drop.as_ref());
+    }
+}
+
+fn apply(map: &mut BTreeMap<Bytes, Bytes>, batch: &Batch, drop: Option<&(Bytes, Bytes)>) {
+    if let Some((start, end)) = drop {
+        let gone: Vec<Bytes> = map
+            .range(start.clone()..end.clone())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            map.remove(&key);
+        }
+    }
+    for op in &batch.ops {
+        match op {
+            Op::Put(key, value) => {
+                map.insert(key.clone(), value.clone());
+            }
+            Op::Delete(key) => {
+                map.remove(key);
+            }
+        }
+    }
+}
+
+impl Store for SimDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        Ok(self.state.lock().applied.get(key).cloned())
+    }
+
+    fn page(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        entries: usize,
+        _: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let state = self.state.lock();
+        let (start, end) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(end));
+        let range = state.applied.range(start..end).take(entries);
+        Ok(range.map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        apply(&mut state.applied, batch, None);
+        if !self.volatile {
+            state.unsynced.push((batch.clone(), None));
+        }
+        Ok(())
+    }
+
+    fn drop_now(&self, start: &[u8], end: &[u8]) -> Result<(), Error> {
+        let range = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(end));
+        let mut state = self.state.lock();
+        apply(&mut state.applied, &Batch::default(), Some(&range));
+        Ok(())
+    }
+
+    fn submit(&self, job: Job) {
+        self.enqueue(job.batch, None, job.sync, job.done);
+    }
+
+    fn drop_range(&self, start: Bytes, end: Bytes, done: Done) {
+        self.enqueue(Batch::default(), Some((start, end)), false, done);
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+}
+
+impl SimDisk {
+    fn enqueue(&self, batch: Batch, drop: Option<(Bytes, Bytes)>, sync: bool, done: Done) {
+        self.state.lock().queue.push_back(Queued {
+            batch,
+            drop,
+            sync,
+            done,
+        });
+        let wake = self.wake.lock().clone();
+        wake();
+    }
+}

@@ -1,0 +1,29 @@
+//! A whole cluster in one thread, from one seed.
+//!
+//! The machines are the program's own; the network, the disks, the clocks, gossip and the faults are drawn from the
+//! seed, so the same seed lives the same life and gives the same trace digest.
+
+pub mod disk;
+pub mod node;
+pub mod world;
+
+pub use world::{Options, Outcome, World};
+
+use rkv_vnode::Fault;
+
+/// Every fault that the checks must catch.
+pub const FAULTS: [Fault; 6] = [
+    Fault::PromiseNotPersisted,
+    Fault::OverwriteInsteadOfMerge,
+    Fault::AckBeforeForward,
+    Fault::DeleteSourceEarly,
+    Fault::EmptiedCopyVotes,
+    Fault::HintToOldOwner,
+];
+
+/// The fault of that name.
+pub fn fault_named(name: &str) -> Option<Fault> {
+    FAULTS
+        .into_iter()
+        .find(|fault| format!("{fault:?}") == name)
+}
