@@ -244,7 +244,7 @@ fn a_fallback_counts_with_an_object_and_never_with_its_absence() {
     assert_eq!(t.says("d", Answer::NotFound), "");
     assert_eq!(
         t.says("e", found(7)),
-        "7 [a0:notfound e2:ok], repair a@7, end"
+        "7 [a0:notfound d1:notfound e2:ok], repair a@7, end"
     );
     let mut none = Talk::of(policy(3, 2, 0), "aBC", "d");
     assert_eq!(none.begin(), "a, d fallback");

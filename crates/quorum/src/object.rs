@@ -469,39 +469,33 @@ mod tests {
 
     /// Objects over few stamps, so that registers meet; what a stamp wrote follows from the stamp, as stamps are unique.
     fn object() -> impl Strategy<Value = Object> {
-        let deadline = prop::option::of((0..6u64, 0..6u64));
-        (
-            prop::option::of(0..6u64),
-            deadline,
-            any::<bool>(),
-            0..100u64,
-        )
-            .prop_filter_map(
-                "an object has a register",
-                |(value, deadline, shrunk, now_ms)| {
-                    let mut object = value.map(|v| match v % 3 {
-                        0 => Object::tombstone(stamp(v)),
-                        _ => Object::value(stamp(v), Bytes::from(format!("body {v}"))),
-                    });
-                    if let Some((of, at)) = deadline {
-                        let at_ms = (at % 3 != 0).then_some(at * 20);
-                        let deadline = Deadline {
-                            at_ms,
-                            stamp: stamp(of.max(at)),
-                            of: stamp(of),
-                        };
-                        let other = Object::deadline(deadline);
-                        match &mut object {
-                            Some(object) => object.merge(&other),
-                            None => object = Some(other),
-                        }
-                    }
-                    if let Some(object) = object.as_mut().filter(|_| shrunk) {
-                        object.shrink(now_ms);
-                    }
-                    object
-                },
-            )
+        let (value, deadline) = (0..7u64, (0..6u64, 0..9u64));
+        (value, deadline, any::<bool>(), 0..100u64).prop_map(|(value, (of, at), shrunk, now_ms)| {
+            let written = match value % 3 {
+                _ if value == 6 => None,
+                0 => Some(Object::tombstone(stamp(value))),
+                _ => Some(Object::value(
+                    stamp(value),
+                    Bytes::from(format!("body {value}")),
+                )),
+            };
+            let at_ms = (at % 3 != 0).then_some(at * 20);
+            let stamp_at = stamp(of.max(at));
+            let deadline = Object::deadline(Deadline {
+                at_ms,
+                stamp: stamp_at,
+                of: stamp(of),
+            });
+            let mut object = match written {
+                Some(object) if at > 5 => object,
+                Some(object) => merged(&object, &deadline),
+                None => deadline,
+            };
+            if shrunk {
+                object.shrink(now_ms);
+            }
+            object
+        })
     }
 
     fn merged(a: &Object, b: &Object) -> Object {

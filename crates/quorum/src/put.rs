@@ -158,8 +158,8 @@ enum Says {
 #[derive(Debug, Clone)]
 struct Hint {
     owner: NodeName,
-    /// It counts once this node has stored the write. None: it was asked for after the fact.
-    carrier: Option<NodeName>,
+    /// It counts once this node, in this capacity, has stored the write. None: it was asked for after the fact.
+    carrier: Option<(NodeName, Role)>,
 }
 
 /// One put, delete or deadline.
@@ -316,7 +316,8 @@ impl Put {
         }
         self.restamps += 1;
         self.stamp = clock.after(&held.max(self.stamp));
-        for seat in self.roster.seats.iter_mut().filter(|seat| seat.counts()) {
+        // Also who is in the ring no more: it is not asked, but what it has stored is not this.
+        for seat in &mut self.roster.seats {
             if matches!(seat.standing, Standing::Pending | Standing::Answered(_)) {
                 seat.ask_again();
             }
@@ -372,8 +373,14 @@ impl Put {
             Idle | Down | Paused { .. } | Misrouted | Lost { sent: false } => false,
             Answered(Says::Newer | Says::Floor) => false,
         };
+        let sends = |node| {
+            self.roster
+                .seats_of(node)
+                .map(|seat| seat.sends)
+                .sum::<u32>()
+        };
         let mut asked = self.roster.seats.iter().filter(|seat| seat.sends > 0);
-        asked.any(|seat| seat.sends > 1 || seat.unsure || may_hold(seat))
+        asked.any(|seat| seat.unsure || may_hold(seat) || sends(&seat.node) > 1)
     }
 
     /// Seats a fallback for each place whose owner answers nothing; where there is none, a hint rides on another send.
@@ -472,9 +479,13 @@ impl Put {
 
     /// Whether somebody keeps a hint for `owner`, or will if it `may` still store what it was sent.
     fn is_hinted(&self, owner: &NodeName, may: impl Fn(&Seat<Says>) -> bool) -> bool {
+        // A copy outside the row stays a hint whatever the ring says since; a noted key is worth no more than its copy.
         let keeps = |carrier| {
-            let seat = self.roster.seat_of(carrier);
-            seat.is_some_and(|seat| is_stored(seat) || may(seat))
+            let mut seats = self.roster.seats_of(carrier);
+            seats.any(|seat| match seat.role {
+                Role::Fallback => has_stored(seat) || may(seat),
+                Role::Owner => is_stored(seat) || may(seat),
+            })
         };
         let mut hints = self.hints.iter().filter(|hint| hint.owner == *owner);
         hints.any(|hint| hint.carrier.as_ref().is_none_or(keeps))
@@ -483,12 +494,12 @@ impl Put {
     /// Who keeps a hint after the fact: a fallback that has the copy, else one that gets it now, else an owner that has
     /// stored it, else one that had until a newer ring named others. Nobody, when nobody has: then nothing is spread.
     fn hint_keeper(&self) -> Option<(NodeName, Role)> {
-        let stored = |seat: &&Seat<Says>| seat.standing == Standing::Answered(Says::Stored);
         let rank = |seat: &&Seat<Says>| {
             let former = !seat.counts();
             (former, seat.role == Role::Owner, seat.node != self.me)
         };
-        let best = self.roster.seats.iter().filter(stored).min_by_key(rank)?;
+        let stored = self.roster.seats.iter().filter(|seat| has_stored(seat));
+        let best = stored.min_by_key(rank)?;
         if best.role == Role::Fallback {
             return Some((best.node.clone(), Role::Fallback));
         }
@@ -509,6 +520,12 @@ impl Put {
     }
 }
 
+/// Whether it has stored the last round, by whatever ring.
+fn has_stored(seat: &Seat<Says>) -> bool {
+    seat.standing == Standing::Answered(Says::Stored)
+}
+
+/// The same, and the ring in use names it.
 fn is_stored(seat: &Seat<Says>) -> bool {
     seat.answer() == Some(&Says::Stored)
 }

@@ -168,18 +168,17 @@ impl<A> Roster<A> {
 
     fn seat(&mut self, preflist: Preflist) {
         for place in preflist.places.into_iter().take(self.n) {
-            let index = self.index_of(&place.node).unwrap_or_else(|| {
+            let mut seats = self.seats.iter();
+            let known = |seat: &Seat<A>| seat.role == Role::Owner && seat.node == place.node;
+            let index = seats.position(known).unwrap_or_else(|| {
+                // What the node may have stored for another is a hint, not a copy of its own: it is asked for that now.
+                let stood_in = self.seats.iter_mut().filter(|seat| seat.node == place.node);
+                stood_in.for_each(|seat| seat.places.clear());
                 self.seats
                     .push(Seat::new(place.node, Role::Owner, place.up));
                 self.seats.len() - 1
             });
             let seat = &mut self.seats[index];
-            if seat.role == Role::Fallback {
-                // What it stored for another is a hint, not a copy of its own: it is asked for that now.
-                seat.role = Role::Owner;
-                seat.places.clear();
-                seat.ask_again();
-            }
             seat.places.push(place.replica);
             if matches!(seat.standing, Standing::Misrouted | Standing::Down) {
                 seat.standing = if place.up {
@@ -209,19 +208,16 @@ impl<A> Roster<A> {
         self.seat(preflist);
     }
 
-    fn index_of(&self, node: &NodeName) -> Option<usize> {
-        self.seats.iter().position(|seat| seat.node == *node)
-    }
-
-    pub(crate) fn seat_of(&self, node: &NodeName) -> Option<&Seat<A>> {
-        self.seats.iter().find(|seat| seat.node == *node)
+    /// The node's seats: two when it stood in for an owner and a newer ring made it one.
+    pub(crate) fn seats_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = &'a Seat<A>> {
+        self.seats.iter().filter(move |seat| seat.node == *node)
     }
 
     /// The best fallback that is not in the request yet.
     pub(crate) fn unused_fallback(&self) -> Option<&NodeName> {
         self.fallbacks
             .iter()
-            .find(|node| self.index_of(node).is_none())
+            .find(|node| self.seats_of(node).next().is_none())
     }
 
     /// Fallbacks in the request or ready to be.
@@ -363,9 +359,10 @@ impl<A> Roster<A> {
         let rank = |seat: &Seat<A>| match (good(seat), seat.role) {
             (true, Role::Owner) => 0,
             (true, Role::Fallback) => 1,
-            (false, _) => 2,
+            (false, Role::Owner) => 2,
+            (false, Role::Fallback) => 3,
         };
-        for wanted in 0..=2 {
+        for wanted in 0..=3 {
             for seat in self.seats.iter().filter(|seat| rank(seat) == wanted) {
                 let Some(result) = seat.word(silent, &word) else {
                     continue;

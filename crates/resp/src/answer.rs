@@ -3,7 +3,7 @@
 //! The client's side, for our tests and `rkv bench`: RESP2 and RESP3 as [`Reply`] can hold them. Pushes, attributes,
 //! big numbers and streamed types are absent: nothing of ours sends or asks for them.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use memchr::memchr;
 use thiserror::Error;
 
@@ -25,7 +25,12 @@ pub struct ReplyLimits {
 
 impl Default for ReplyLimits {
     fn default() -> ReplyLimits {
-        ReplyLimits { max_line: 64 << 10, max_bulk: 512 << 20, max_elements: 1 << 24, max_depth: 32 }
+        ReplyLimits {
+            max_line: 64 << 10,
+            max_bulk: 512 << 20,
+            max_elements: 1 << 24,
+            max_depth: 32,
+        }
     }
 }
 
@@ -84,12 +89,21 @@ struct Open {
 enum Part {
     Whole(Reply),
     Opened(Open),
+    /// The header of a body.
+    Announced,
 }
 
 impl ReplyParser {
     /// A parser for one connection.
     pub fn new(limits: ReplyLimits) -> ReplyParser {
-        ReplyParser { limits, searched: 0, body: None, open: Vec::new(), elements: 0, failed: None }
+        ReplyParser {
+            limits,
+            searched: 0,
+            body: None,
+            open: Vec::new(),
+            elements: 0,
+            failed: None,
+        }
     }
 
     /// The next reply in `buffer`; none until more has come. After an error every call gives that error.
@@ -109,8 +123,8 @@ impl ReplyParser {
                 None => self.line(buffer)?,
             };
             match part {
-                None if self.body.is_some() && self.is_body_here(buffer) => {}
                 None => return Ok(None),
+                Some(Part::Announced) => {}
                 Some(Part::Opened(open)) => self.open.push(open),
                 Some(Part::Whole(reply)) => {
                     if let Some(reply) = self.place(reply) {
@@ -120,10 +134,6 @@ impl ReplyParser {
                 }
             }
         }
-    }
-
-    fn is_body_here(&self, buffer: &[u8]) -> bool {
-        self.body.is_some_and(|(_, length)| buffer.len() >= length + 2)
     }
 
     /// Puts a whole part where it belongs; the answer is the reply that this completes.
@@ -141,7 +151,12 @@ impl ReplyParser {
         }
     }
 
-    fn body(&mut self, buffer: &mut BytesMut, body: Body, length: usize) -> Result<Option<Part>, ReplyError> {
+    fn body(
+        &mut self,
+        buffer: &mut BytesMut,
+        body: Body,
+        length: usize,
+    ) -> Result<Option<Part>, ReplyError> {
         if buffer.len() < length + 2 {
             return Ok(None);
         }
@@ -177,11 +192,10 @@ impl ReplyParser {
         let mut line = buffer.split_to(end + 2).freeze();
         line.truncate(end);
         self.searched = 0;
-        self.understand(&line)
+        self.understand(&line).map(Some)
     }
 
-    /// One line; none when it announced a body.
-    fn understand(&mut self, line: &Bytes) -> Result<Option<Part>, ReplyError> {
+    fn understand(&mut self, line: &[u8]) -> Result<Part, ReplyError> {
         let (&kind, rest) = line.split_first().ok_or(ReplyError::Malformed)?;
         let text = || String::from_utf8_lossy(rest).into_owned();
         let reply = match kind {
@@ -197,38 +211,52 @@ impl ReplyParser {
             b'$' => return self.announce(Body::Bulk, rest),
             b'=' => return self.announce(Body::Verbatim, rest),
             b'!' => return self.announce(Body::Error, rest),
-            b'*' => return self.opened(Kind::Array, rest).map(Some),
-            b'~' => return self.opened(Kind::Set, rest).map(Some),
-            b'%' => return self.opened(Kind::Map, rest).map(Some),
+            b'*' => return self.opened(Kind::Array, rest),
+            b'~' => return self.opened(Kind::Set, rest),
+            b'%' => return self.opened(Kind::Map, rest),
             b'_' | b'#' => return Err(ReplyError::Malformed),
             other => return Err(ReplyError::UnknownType(other)),
         };
-        Ok(Some(Part::Whole(reply)))
+        Ok(Part::Whole(reply))
     }
 
-    fn announce(&mut self, body: Body, rest: &[u8]) -> Result<Option<Part>, ReplyError> {
+    fn announce(&mut self, body: Body, rest: &[u8]) -> Result<Part, ReplyError> {
         let length = length(rest)?;
         if length > self.limits.max_bulk {
             return Err(ReplyError::TooLarge);
         }
         self.body = Some((body, length));
-        Ok(None)
+        Ok(Part::Announced)
     }
 
     fn opened(&mut self, kind: Kind, rest: &[u8]) -> Result<Part, ReplyError> {
         let length = length(rest)?;
-        let left = if kind == Kind::Map { length.saturating_mul(2) } else { length };
+        let left = if kind == Kind::Map {
+            length.saturating_mul(2)
+        } else {
+            length
+        };
         self.elements = self.elements.saturating_add(left);
         if self.elements > self.limits.max_elements || self.open.len() == self.limits.max_depth {
             return Err(ReplyError::TooLarge);
         }
-        let open = Open { kind, left, items: Vec::new() };
-        Ok(if left == 0 { Part::Whole(close(open)) } else { Part::Opened(open) })
+        let open = Open {
+            kind,
+            left,
+            items: Vec::new(),
+        };
+        Ok(if left == 0 {
+            Part::Whole(close(open))
+        } else {
+            Part::Opened(open)
+        })
     }
 }
 
 fn length(digits: &[u8]) -> Result<usize, ReplyError> {
-    integer::parse(digits).and_then(|length| usize::try_from(length).ok()).ok_or(ReplyError::Malformed)
+    integer::parse(digits)
+        .and_then(|length| usize::try_from(length).ok())
+        .ok_or(ReplyError::Malformed)
 }
 
 fn close(open: Open) -> Reply {
@@ -248,6 +276,7 @@ fn close(open: Open) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -273,7 +302,12 @@ mod tests {
     }
 
     fn small() -> ReplyLimits {
-        ReplyLimits { max_line: 20, max_bulk: 20, max_elements: 6, max_depth: 3 }
+        ReplyLimits {
+            max_line: 20,
+            max_bulk: 20,
+            max_elements: 6,
+            max_depth: 3,
+        }
     }
 
     #[test]
@@ -296,16 +330,34 @@ mod tests {
             (b"+aaaaaaaaaaaaaaaaaaaaaaaaaaaa", ReplyError::TooLarge),
         ];
         for (input, expected) in table {
-            assert_eq!(parse(input, 100, small()).1, Some(expected), "{:?}", String::from_utf8_lossy(input));
+            assert_eq!(
+                parse(input, 100, small()).1,
+                Some(expected),
+                "{:?}",
+                String::from_utf8_lossy(input)
+            );
         }
     }
 
     #[test]
     fn both_nulls_and_long_errors() {
         // Lost without it: null arrays of a RESP2 server and blob errors of a RESP3 server would be refused.
-        let (replies, error) = parse(b"$-1\r\n*-1\r\n_\r\n!5\r\nERR a\r\n*0\r\n", 3, ReplyLimits::default());
+        let (replies, error) = parse(
+            b"$-1\r\n*-1\r\n_\r\n!5\r\nERR a\r\n*0\r\n",
+            3,
+            ReplyLimits::default(),
+        );
         assert_eq!(error, None);
-        assert_eq!(replies, [Reply::Null, Reply::Null, Reply::Null, Reply::error("ERR a"), Reply::EMPTY]);
+        assert_eq!(
+            replies,
+            [
+                Reply::Null,
+                Reply::Null,
+                Reply::Null,
+                Reply::error("ERR a"),
+                Reply::EMPTY
+            ]
+        );
     }
 
     fn replies() -> impl Strategy<Value = Reply> {
@@ -316,7 +368,9 @@ mod tests {
             any::<i64>().prop_map(Reply::Integer),
             bytes().prop_map(Reply::Bulk),
             Just(Reply::Null),
-            any::<f64>().prop_filter("nan is not itself", |n| !n.is_nan()).prop_map(Reply::Double),
+            any::<f64>()
+                .prop_filter("nan is not itself", |n| !n.is_nan())
+                .prop_map(Reply::Double),
             bytes().prop_map(Reply::Verbatim),
             any::<bool>().prop_map(Reply::Bool),
         ];
@@ -335,26 +389,19 @@ mod tests {
         let all = |items: Vec<Reply>| Reply::Array(items.into_iter().map(in_resp2).collect());
         match reply {
             Reply::Array(items) | Reply::Set(items) => all(items),
-            Reply::Map(pairs) => all(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()),
+            Reply::Map(pairs) => all(pairs
+                .into_iter()
+                .flat_map(|(key, value)| [key, value])
+                .collect()),
             Reply::Verbatim(text) => Reply::Bulk(text),
             Reply::Bool(truth) => Reply::Integer(truth.into()),
-            Reply::Double(number) => {
+            Reply::Double(_) => {
                 let mut out = BytesMut::new();
-                Reply::Double(number).write(Protocol::Resp3, &mut out);
-                Reply::Bulk(out.freeze().slice(1..).split_to_line())
+                reply.write(Protocol::Resp3, &mut out);
+                let out_end = out.len() - 2;
+                Reply::Bulk(out.freeze().slice(1..out_end))
             }
             other => other,
-        }
-    }
-
-    trait SplitToLine {
-        fn split_to_line(self) -> Bytes;
-    }
-
-    impl SplitToLine for Bytes {
-        fn split_to_line(mut self) -> Bytes {
-            self.truncate(self.len() - 2);
-            self
         }
     }
 

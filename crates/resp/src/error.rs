@@ -129,6 +129,9 @@ pub(crate) fn shown(argument: &[u8]) -> String {
 
 /// Likewise, with a limit of its own.
 pub(crate) fn shown_within(argument: &[u8], limit: usize) -> String {
-    let end = argument.iter().position(|&b| b == 0).unwrap_or(argument.len());
+    let end = argument
+        .iter()
+        .position(|&b| b == 0)
+        .unwrap_or(argument.len());
     String::from_utf8_lossy(&argument[..end.min(limit)]).replace(['\r', '\n'], " ")
 }

@@ -40,13 +40,22 @@ pub struct Limits {
 
 impl Limits {
     /// What Redis grants a connection that has yet to prove itself: enough for HELLO and AUTH.
-    pub const UNAUTHENTICATED: Limits =
-        Limits { max_args: 10, max_bulk: 16384, max_inline: 16384, max_request_bytes: 65536 };
+    pub const UNAUTHENTICATED: Limits = Limits {
+        max_args: 10,
+        max_bulk: 16384,
+        max_inline: 16384,
+        max_request_bytes: 65536,
+    };
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_args: 1 << 20, max_bulk: 16 << 20, max_inline: 64 << 10, max_request_bytes: 64 << 20 }
+        Limits {
+            max_args: 1 << 20,
+            max_bulk: 16 << 20,
+            max_inline: 64 << 10,
+            max_request_bytes: 64 << 20,
+        }
     }
 }
 
@@ -131,7 +140,8 @@ impl RequestParser {
         }
     }
 
-    /// Other limits from here on: when a client has proved itself.
+    /// Other limits from here on: when a client has proved itself. What it pipelined behind its AUTH is parsed only
+    /// after AUTH was carried out, else it would meet the limits of before.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = bounded(limits);
     }
@@ -265,7 +275,9 @@ impl RequestParser {
         self.restart();
         let trimmed = line[..end].strip_suffix(b"\r").map_or(end, <[u8]>::len);
         let args = inline::words(&line.slice(..trimmed), self.limits.max_args)?;
-        let is_http = |name: &Bytes| name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:");
+        let is_http = |name: &Bytes| {
+            name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+        };
         match args.first() {
             Some(name) if is_http(name) => Err(ProtocolError::Http),
             _ => Ok(Some(Request { args })),
@@ -273,7 +285,11 @@ impl RequestParser {
     }
 
     /// The number behind the type byte at `at`; moves behind its line.
-    fn length_line(&mut self, buffer: &[u8], error: ProtocolError) -> Result<Option<i64>, ProtocolError> {
+    fn length_line(
+        &mut self,
+        buffer: &[u8],
+        error: ProtocolError,
+    ) -> Result<Option<i64>, ProtocolError> {
         let from = self.searched.max(self.at);
         let found = memchr(b'\r', &buffer[from..]).map(|i| from + i);
         let end = found.unwrap_or(buffer.len());
@@ -302,7 +318,10 @@ impl RequestParser {
 }
 
 fn bounded(limits: Limits) -> Limits {
-    Limits { max_request_bytes: limits.max_request_bytes.min(u32::MAX as usize), ..limits }
+    Limits {
+        max_request_bytes: limits.max_request_bytes.min(u32::MAX as usize),
+        ..limits
+    }
 }
 
 /// A copy that keeps nothing else alive.
@@ -337,7 +356,9 @@ mod tests {
             start = end;
             loop {
                 match parser.next(&mut buffer) {
-                    Ok(Some(request)) => requests.push(request.args.iter().map(|a| a.to_vec()).collect()),
+                    Ok(Some(request)) => {
+                        requests.push(request.args.iter().map(|a| a.to_vec()).collect())
+                    }
                     Ok(None) => break,
                     Err(error) => {
                         assert_eq!(parser.next(&mut buffer), Err(error), "an error stays");
@@ -354,7 +375,12 @@ mod tests {
     }
 
     fn small() -> Limits {
-        Limits { max_args: 4, max_bulk: 8, max_inline: 16, max_request_bytes: 48 }
+        Limits {
+            max_args: 4,
+            max_bulk: 8,
+            max_inline: 16,
+            max_request_bytes: 48,
+        }
     }
 
     #[test]
@@ -363,8 +389,12 @@ mod tests {
         let input = b"\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\nSET b 'c d'\n\r\n*0\r\n*-1\r\n*1\r\n$0\r\n\r\n  \r\n*2\r\n$4\r\nECHO\r\n$4\r\n\r\n\x00\xff\r\n";
         let (requests, error) = parse(input);
         assert_eq!(error, None);
-        let expected: Vec<Vec<&[u8]>> =
-            vec![vec![b"GET", b"a"], vec![b"SET", b"b", b"c d"], vec![b""], vec![b"ECHO", b"\r\n\x00\xff"]];
+        let expected: Vec<Vec<&[u8]>> = vec![
+            vec![b"GET", b"a"],
+            vec![b"SET", b"b", b"c d"],
+            vec![b""],
+            vec![b"ECHO", b"\r\n\x00\xff"],
+        ];
         assert_eq!(requests, expected);
     }
 
@@ -396,24 +426,41 @@ mod tests {
         }
         let long = vec![b'a'; 70_000];
         assert_eq!(parse(&long).1, Some(ProtocolError::TooBigInline));
-        assert_eq!(parse(&[b"*", &b"1".repeat(70)[..]].concat()).1, Some(ProtocolError::InvalidMultibulkLength));
-        assert_eq!(ProtocolError::InvalidBulkLength.reply(), crate::Reply::error("ERR Protocol error: invalid bulk length"));
+        assert_eq!(
+            parse(&[b"*", &b"1".repeat(70)[..]].concat()).1,
+            Some(ProtocolError::InvalidMultibulkLength)
+        );
+        assert_eq!(
+            ProtocolError::InvalidBulkLength.reply(),
+            crate::Reply::error("ERR Protocol error: invalid bulk length")
+        );
     }
 
     #[test]
     fn limits_hold_at_their_edge() {
         // Lost without it: one connection could take the node's memory.
-        let none: (&[u8], Option<ProtocolError>) = (b"*4\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$8\r\n12345678\r\n", None);
+        let none: (&[u8], Option<ProtocolError>) = (
+            b"*4\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$8\r\n12345678\r\n",
+            None,
+        );
         let table: [(&[u8], Option<ProtocolError>); 6] = [
             none,
             (b"*5\r\n", Some(ProtocolError::InvalidMultibulkLength)),
             (b"*1\r\n$9\r\n", Some(ProtocolError::InvalidBulkLength)),
             (b"1234567890123456", None),
             (b"12345678901234567", Some(ProtocolError::TooBigInline)),
-            (b"*4\r\n$8\r\n12345678\r\n$8\r\n12345678\r\n$8\r\n12345678\r\n$8\r\n", Some(ProtocolError::TooBigRequest)),
+            (
+                b"*4\r\n$8\r\n12345678\r\n$8\r\n12345678\r\n$8\r\n12345678\r\n$8\r\n",
+                Some(ProtocolError::TooBigRequest),
+            ),
         ];
         for (input, expected) in table {
-            assert_eq!(parse_in_pieces(input, &[], small()).1, expected, "{:?}", String::from_utf8_lossy(input));
+            assert_eq!(
+                parse_in_pieces(input, &[], small()).1,
+                expected,
+                "{:?}",
+                String::from_utf8_lossy(input)
+            );
         }
     }
 
@@ -441,7 +488,9 @@ mod tests {
             buffer.extend_from_slice(piece);
             found = parser.next(&mut buffer).unwrap();
             if found.is_none() {
-                assert!(buffer.len() - parser.at <= value.len() + 2 && parser.searched <= parser.at);
+                assert!(
+                    buffer.len() - parser.at <= value.len() + 2 && parser.searched <= parser.at
+                );
             }
         }
         assert_eq!(found.unwrap().args[2], value);
@@ -453,7 +502,10 @@ mod tests {
         // Lost without it: each value would be copied once more on its way to the store.
         let mut buffer = BytesMut::from(&b"*2\r\n$3\r\nGET\r\n$5\r\nabcde\r\n"[..]);
         let place = buffer.as_ptr() as usize;
-        let request = RequestParser::new(Limits::default()).next(&mut buffer).unwrap().unwrap();
+        let request = RequestParser::new(Limits::default())
+            .next(&mut buffer)
+            .unwrap()
+            .unwrap();
         assert_eq!(request.args[1].as_ptr() as usize, place + 17);
         assert_ne!(detach(&request.args[1]).as_ptr(), request.args[1].as_ptr());
     }
@@ -461,10 +513,32 @@ mod tests {
     /// Bytes that are near to requests, so that random ones get far into the parser.
     fn near_requests() -> impl Strategy<Value = Vec<u8>> {
         let pieces: Vec<&'static [u8]> = vec![
-            b"*", b"$", b"1", b"2", b"3", b"0", b"-", b"\r\n", b"\r", b"\n", b"a", b"\"", b"'", b"\\", b" ", b"\0",
-            b"*1\r\n$4\r\nPING\r\n", b"*2\r\n", b"$1\r\na\r\n", b"$0\r\n\r\n", b"get a\r\n", b"\\x41", b"\xff",
+            b"*",
+            b"$",
+            b"1",
+            b"2",
+            b"3",
+            b"0",
+            b"-",
+            b"\r\n",
+            b"\r",
+            b"\n",
+            b"a",
+            b"\"",
+            b"'",
+            b"\\",
+            b" ",
+            b"\0",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"*2\r\n",
+            b"$1\r\na\r\n",
+            b"$0\r\n\r\n",
+            b"get a\r\n",
+            b"\\x41",
+            b"\xff",
         ];
-        prop::collection::vec(prop::sample::select(pieces), 0..24).prop_map(|pieces| pieces.concat())
+        prop::collection::vec(prop::sample::select(pieces), 0..24)
+            .prop_map(|pieces| pieces.concat())
     }
 
     proptest! {

@@ -96,7 +96,11 @@ mod tests {
             ("", "a", false),
         ];
         for (pattern, name, expected) in table {
-            assert_eq!(matches_ignoring_case(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+            assert_eq!(
+                matches_ignoring_case(pattern.as_bytes(), name.as_bytes()),
+                expected,
+                "{pattern} {name}"
+            );
         }
     }
 
@@ -104,7 +108,10 @@ mod tests {
     fn stars_do_not_multiply() {
         // Lost without it: one CONFIG GET could hold a thread for minutes.
         let pattern = "a*".repeat(1000) + "b";
-        assert!(!matches_ignoring_case(pattern.as_bytes(), "a".repeat(5000).as_bytes()));
+        assert!(!matches_ignoring_case(
+            pattern.as_bytes(),
+            "a".repeat(5000).as_bytes()
+        ));
     }
 
     proptest! {

@@ -153,11 +153,25 @@ mod tests {
             (b"a\\ b", &[b"a\\", b"b"]),
         ];
         for (line, expected) in table {
-            assert_eq!(split(line).unwrap(), expected, "{:?}", String::from_utf8_lossy(line));
+            assert_eq!(
+                split(line).unwrap(),
+                expected,
+                "{:?}",
+                String::from_utf8_lossy(line)
+            );
         }
-        for line in [&b"set a \"b"[..], b"set a \"b\"c", b"PING 'a\"", b"'a'b", b"\"a\\"] {
+        for line in [
+            &b"set a \"b"[..],
+            b"set a \"b\"c",
+            b"PING 'a\"",
+            b"'a'b",
+            b"\"a\\",
+        ] {
             assert_eq!(split(line), Err(ProtocolError::UnbalancedQuotes));
         }
-        assert_eq!(split(b"1 2 3 4 5 6 7 8 9"), Err(ProtocolError::TooBigInline));
+        assert_eq!(
+            split(b"1 2 3 4 5 6 7 8 9"),
+            Err(ProtocolError::TooBigInline)
+        );
     }
 }

@@ -7,7 +7,7 @@
 //! In the order in which a request passes:
 //!
 //! - [`frame`] bytes to [`Request`]s (arrays of bulk strings, and inline lines)
-//! - [`command`] the one table of all commands: name, arity, what COMMAND tells of them
+//! - [`command`] which command a request names; [`table`] is the one table of all of them
 //! - [`typed`] a request to the [`Command`] that it asks for; [`set`] and [`own`] hold the options
 //! - [`error`] what a request that asks for nothing possible is told
 //! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns
@@ -25,9 +25,10 @@ mod integer;
 pub mod own;
 pub mod reply;
 pub mod set;
+pub mod table;
 pub mod typed;
 
-pub use answer::{ReplyLimits, ReplyParser};
+pub use answer::{ReplyError, ReplyLimits, ReplyParser};
 pub use command::{Name, Spec};
 pub use error::CommandError;
 pub use frame::{Args, Limits, ProtocolError, Request, RequestParser};

@@ -97,7 +97,9 @@ impl Reply {
             Reply::Null if is_resp3 => out.put_slice(b"_\r\n"),
             Reply::Null => out.put_slice(b"$-1\r\n"),
             Reply::Array(items) => write_items(b'*', items, protocol, out),
-            Reply::Set(items) => write_items(if is_resp3 { b'~' } else { b'*' }, items, protocol, out),
+            Reply::Set(items) => {
+                write_items(if is_resp3 { b'~' } else { b'*' }, items, protocol, out)
+            }
             Reply::Map(pairs) => {
                 match protocol {
                     Protocol::Resp2 => write_length(b'*', pairs.len() * 2, out),
@@ -117,7 +119,9 @@ impl Reply {
                 out.put_slice(b"\r\n");
             }
             Reply::Verbatim(text) => write_bulk(text, out),
-            Reply::Bool(truth) if is_resp3 => out.put_slice(if *truth { b"#t\r\n" } else { b"#f\r\n" }),
+            Reply::Bool(truth) if is_resp3 => {
+                out.put_slice(if *truth { b"#t\r\n" } else { b"#f\r\n" })
+            }
             Reply::Bool(truth) => write_number(b':', i64::from(*truth), out),
         }
     }
@@ -190,30 +194,57 @@ mod tests {
     #[test]
     fn every_type_in_both_protocols() {
         // Lost without it: a client would take a reply for another type, or lose its place in the stream.
-        let pairs = vec![(Reply::bulk("proto"), Reply::Integer(3)), (Reply::bulk("modules"), Reply::EMPTY)];
+        let pairs = vec![
+            (Reply::bulk("proto"), Reply::Integer(3)),
+            (Reply::bulk("modules"), Reply::EMPTY),
+        ];
         let table = [
             (Reply::OK, "+OK\r\n", "+OK\r\n"),
             (Reply::PONG, "+PONG\r\n", "+PONG\r\n"),
             (Reply::simple("a\r\nb"), "+a  b\r\n", "+a  b\r\n"),
-            (Reply::error("ERR a\n+OK"), "-ERR a +OK\r\n", "-ERR a +OK\r\n"),
-            (Reply::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
+            (
+                Reply::error("ERR a\n+OK"),
+                "-ERR a +OK\r\n",
+                "-ERR a +OK\r\n",
+            ),
+            (
+                Reply::Integer(i64::MIN),
+                ":-9223372036854775808\r\n",
+                ":-9223372036854775808\r\n",
+            ),
             (Reply::bulk("a\r\n"), "$3\r\na\r\n\r\n", "$3\r\na\r\n\r\n"),
             (Reply::bulk(""), "$0\r\n\r\n", "$0\r\n\r\n"),
             (Reply::Null, "$-1\r\n", "_\r\n"),
             (Reply::EMPTY, "*0\r\n", "*0\r\n"),
-            (Reply::bulks(["a", "b"]), "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+            (
+                Reply::bulks(["a", "b"]),
+                "*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+                "*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+            ),
             (
                 Reply::Map(pairs),
                 "*4\r\n$5\r\nproto\r\n:3\r\n$7\r\nmodules\r\n*0\r\n",
                 "%2\r\n$5\r\nproto\r\n:3\r\n$7\r\nmodules\r\n*0\r\n",
             ),
-            (Reply::Set(vec![Reply::Null]), "*1\r\n$-1\r\n", "~1\r\n_\r\n"),
+            (
+                Reply::Set(vec![Reply::Null]),
+                "*1\r\n$-1\r\n",
+                "~1\r\n_\r\n",
+            ),
             (Reply::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
             (Reply::Double(3.0), "$1\r\n3\r\n", ",3\r\n"),
             (Reply::Double(1e300), "$5\r\n1e300\r\n", ",1e300\r\n"),
-            (Reply::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
+            (
+                Reply::Double(f64::NEG_INFINITY),
+                "$4\r\n-inf\r\n",
+                ",-inf\r\n",
+            ),
             (Reply::Double(f64::NAN), "$3\r\nnan\r\n", ",nan\r\n"),
-            (Reply::Verbatim("a:1\r\n".into()), "$5\r\na:1\r\n\r\n", "=9\r\ntxt:a:1\r\n\r\n"),
+            (
+                Reply::Verbatim("a:1\r\n".into()),
+                "$5\r\na:1\r\n\r\n",
+                "=9\r\ntxt:a:1\r\n\r\n",
+            ),
             (Reply::Bool(true), ":1\r\n", "#t\r\n"),
             (Reply::Bool(false), ":0\r\n", "#f\r\n"),
         ];

@@ -311,6 +311,7 @@ fn crossing_joins_under_faults_end_in_whole_clusters() {
         };
         for _ in 0..60 {
             network.run(300);
+            network.cut_at_random();
             let [node, other] = [0; 2].map(|_| NODES[network.random(NODES.len())]);
             let request = match network.random(8) {
                 0..3 => join(other),

@@ -115,16 +115,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Deletes all entries of `start..end` and says how many there were. Not one change: a crash leaves a part.
     fn drop_range(&self, start: &[u8], end: &[u8]) -> Result<u64, Error> {
-        let mut dropped = 0;
-        loop {
-            let page = self.page(start, end, DROP_PAGE_ENTRIES, DROP_PAGE_BYTES)?;
-            if page.is_empty() {
-                return Ok(dropped);
-            }
-            dropped += page.len() as u64;
-            let ops = page.into_iter().map(|(key, _)| Op::Delete(key)).collect();
-            self.apply(&Batch { ops })?;
-        }
+        drop_by_pages(self, start, end)
     }
 
     /// What it says of itself.
@@ -138,6 +129,24 @@ pub trait Backend: Send + Sync + 'static {
 
 const DROP_PAGE_ENTRIES: usize = 1024;
 const DROP_PAGE_BYTES: usize = 4 << 20;
+
+/// Deletes the entries of a range as any engine can.
+pub fn drop_by_pages<B: Backend + ?Sized>(
+    backend: &B,
+    start: &[u8],
+    end: &[u8],
+) -> Result<u64, Error> {
+    let mut dropped = 0;
+    loop {
+        let page = backend.page(start, end, DROP_PAGE_ENTRIES, DROP_PAGE_BYTES)?;
+        if page.is_empty() {
+            return Ok(dropped);
+        }
+        dropped += page.len() as u64;
+        let ops = page.into_iter().map(|(key, _)| Op::Delete(key)).collect();
+        backend.apply(&Batch { ops })?;
+    }
+}
 
 /// The first entries of a scan, bounded as [`Backend::page`] says.
 pub fn take_page(

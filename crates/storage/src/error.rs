@@ -55,9 +55,11 @@ impl Error {
     pub(crate) fn from_io(error: &std::io::Error) -> Error {
         use std::io::ErrorKind;
         match error.kind() {
-            ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
-                Error::Corrupt(error.to_string())
-            }
+            // A file of the engine's that is not there, too short, or there already.
+            ErrorKind::NotFound
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::InvalidData
+            | ErrorKind::AlreadyExists => Error::Corrupt(error.to_string()),
             _ => Error::Broken(error.to_string()),
         }
     }

@@ -216,19 +216,20 @@ impl Memory {
                 in_order: true,
             };
         }
-        let (first, last) = (Memory::shard_of(start), Memory::shard_of(end));
-        // A range's end that is a bare slot lies before all keys of that slot.
-        let last = if end.len() == 4 && last > first {
-            last - 1
-        } else {
-            last
+        let slot = |key: &[u8]| match key {
+            [_, _, high, low, ..] => Some(usize::from(u16::from_be_bytes([*high, *low]))),
+            _ => None,
         };
-        let one_service = start.len() >= 4 && end.len() >= 4 && start[..2] == end[..2];
-        if one_service && last < REST && start[0] != Space::Meta as u8 {
-            return Touched {
-                shards: first..=last,
-                in_order: true,
-            };
+        if let (Some(first), Some(behind)) = (slot(start), slot(end)) {
+            // An end that is a bare slot lies before all keys of that slot.
+            let last = behind.saturating_sub(usize::from(end.len() == 4));
+            let one_service = start[..2] == end[..2] && start[0] != Space::Meta as u8;
+            if one_service && first <= last && last < SLOTS {
+                return Touched {
+                    shards: first..=last,
+                    in_order: true,
+                };
+            }
         }
         Touched {
             shards: 0..=REST,

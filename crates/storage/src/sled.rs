@@ -201,3 +201,12 @@ impl Backend for Sled {
         }
     }
 }
+
+impl Drop for Sled {
+    fn drop(&mut self) {
+        // What was applied and not pushed: a clean end loses nothing.
+        if let Err(error) = self.sync() {
+            tracing::error!(%error, "the last writes may not be on disk");
+        }
+    }
+}

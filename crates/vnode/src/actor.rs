@@ -148,6 +148,16 @@ pub struct Cx<'a> {
     pub has_entries: bool,
 }
 
+impl Cx<'_> {
+    /// The phase of a copy that may lack anything, from now on.
+    fn lossy(&self) -> Phase {
+        Phase::CatchingUp {
+            lost: true,
+            floor: self.settings.floor(self.wall_ms),
+        }
+    }
+}
+
 /// What follows when a write has landed.
 enum Then {
     Nothing,
@@ -1483,6 +1493,9 @@ impl Actor {
     }
 
     fn run_move(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        if !cx.has_entries {
+            return;
+        }
         let partition = self.id.partition;
         let listed = cx.view.ring().moves.get(&partition);
         let Some(listed) = listed.filter(|m| m.from == *cx.view.me()) else {
@@ -1962,7 +1975,11 @@ impl Actor {
         self.run_drain(cx, effects);
         self.run_catch_up(cx, effects);
         self.run_repair(cx, effects);
-        if self.repair.as_ref().is_some_and(|repair| !cx.view.is_up(&repair.with)) {
+        let gone = |repair: &Comparison| {
+            !cx.view.is_up(&repair.with)
+                || !cx.view.ring().owns(&repair.with, self.id.partition)
+        };
+        if self.repair.as_ref().is_some_and(gone) {
             self.repair = None;
         }
         self.pump_comparisons(cx, effects);
@@ -1974,6 +1991,9 @@ impl Actor {
 
     /// Brings the copy in line with the ring.
     fn view_changed(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        if self.cluster != cx.view.id().cluster && !cx.has_entries {
+            self.cluster = cx.view.id().cluster;
+        }
         if self.cluster != cx.view.id().cluster {
             self.absorbing = true;
             self.out = None;
@@ -1985,6 +2005,11 @@ impl Actor {
         let partition = self.id.partition;
         let me = cx.view.me().clone();
         let owns = cx.view.owns(partition);
+        if !cx.has_entries {
+            // Nothing to move and nothing to lose: it answers where the ring has it, at once.
+            self.phase = if owns { Phase::Serving } else { Phase::Absent };
+            return;
+        }
         let listed = cx.view.ring().moves.get(&partition).cloned();
         self.hint_backoff.not_before_ms = 0;
         self.hint_backoff.tries = 0;
@@ -2002,11 +2027,7 @@ impl Actor {
                 self.vnode.start();
                 self.drain.clear();
                 self.drained = false;
-                let phase = Phase::CatchingUp {
-                    lost: true,
-                    floor: cx.settings.floor,
-                };
-                self.enter(cx, phase, Then::Nothing, effects);
+                self.enter(cx, cx.lossy(), Then::Nothing, effects);
             }
             Phase::Serving | Phase::CatchingUp { .. } if !owns => {
                 self.leave_row(cx, None, effects);
@@ -2026,10 +2047,7 @@ impl Actor {
                     let phase = if complete {
                         Phase::Serving
                     } else {
-                        Phase::CatchingUp {
-                            lost: true,
-                            floor: cx.settings.floor,
-                        }
+                        cx.lossy()
                     };
                     self.enter(cx, phase, Then::Nothing, effects);
                 } else if !listed.is_some_and(|m| m.to == me) {

@@ -54,11 +54,12 @@ impl CatchUp {
         if let Some(done) = self.comparison.take_if(|c| c.is_done()) {
             self.exchanged.push(done.with);
         }
-        self.comparison.take_if(|c| !view.is_up(&c.with));
+        let mut others = view.other_owners(copy.partition);
+        self.comparison
+            .take_if(|c| !view.is_up(&c.with) || !others.contains(&c.with));
         if self.comparison.is_some() || self.has_exchanged(view, copy.partition) {
             return;
         }
-        let mut others = view.other_owners(copy.partition);
         others.retain(|node| view.is_up(node) && !self.exchanged.contains(node));
         if let Some(next) = others.into_iter().next() {
             self.comparison = Some(Comparison::new(copy, next, true, holding));

@@ -129,6 +129,7 @@ impl Host {
         beginning: Beginning,
     ) -> Result<Arc<Host>, Error> {
         let view = View::new(me, ring);
+        let wall_ms = world.wall_ms();
         let mut running = Vec::new();
         for service in services {
             let mut desks = Vec::new();
@@ -137,7 +138,9 @@ impl Host {
                     service: service.id(),
                     partition,
                 };
-                let actor = open_copy(copy, &*service, &*store, &view, &settings, beginning)?;
+                let actor = open_copy(
+                    copy, &*service, &*store, &view, &settings, beginning, wall_ms,
+                )?;
                 desks.push(Desk {
                     actor: Mutex::new(actor),
                     mailbox: Mutex::new(VecDeque::new()),
@@ -548,7 +551,9 @@ impl Host {
             }
         }
         for (partition, attempt, to) in outbox.ready {
-            upward.move_ready(partition, attempt, &to);
+            if self.all_ready(partition, attempt) {
+                upward.move_ready(partition, attempt, &to);
+            }
         }
         for (partition, attempt) in outbox.broken {
             upward.move_broken(partition, attempt);
@@ -559,6 +564,18 @@ impl Host {
         for text in outbox.warnings {
             upward.warn(text);
         }
+    }
+
+    /// Whether the copies of every service that has entries are ready: an epoch moves them all.
+    fn all_ready(&self, partition: Partition, attempt: u32) -> bool {
+        let with_entries = self.services.iter().filter(|r| r.service.has_entries());
+        let mut desks = with_entries.filter_map(|r| r.desks.get(partition.index()));
+        desks.all(|desk| match &desk.actor.lock().phase {
+            Phase::Forwarding {
+                attempt: current, ..
+            } => *current == attempt,
+            _ => false,
+        })
     }
 
     fn answer_afar(&self, to: &NodeName, id: RequestId, answer: Answer, body: Bytes) {
@@ -708,6 +725,7 @@ fn open_copy(
     view: &View,
     settings: &Settings,
     beginning: Beginning,
+    wall_ms: u64,
 ) -> Result<Actor, Error> {
     let ring = view.ring();
     let owns = view.owns(copy.partition);
@@ -716,7 +734,7 @@ fn open_copy(
         .and_then(|bytes| Record::decode(&bytes));
     let lost = Phase::CatchingUp {
         lost: true,
-        floor: settings.floor,
+        floor: settings.floor(wall_ms),
     };
     let alone = view.peers().next().is_none();
     let foreign = record.as_ref().is_none_or(|r| r.cluster != ring.cluster);

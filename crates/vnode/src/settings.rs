@@ -10,14 +10,23 @@ use crate::fault::Fault;
 pub struct Settings {
     /// This boot's id, unique among all boots of all nodes.
     pub boot: u64,
-    /// Hybrid time of this boot plus the allowed drift: what a copy that lost data refuses puts up to.
-    pub floor: u64,
+    /// `clock.max_drift_ms`.
+    pub max_drift_ms: u64,
     /// How long a copy that left the row is kept at least.
     pub grace_ms: u64,
     /// How often a quiet copy is compared with one of its peers.
     pub anti_entropy_ms: u64,
     /// A fault built in on purpose, for the simulator.
     pub fault: Fault,
+}
+
+impl Settings {
+    /// The hybrid time up to which a copy that may have lost data refuses puts, from `wall_ms` on: no coordinator has
+    /// stamped anything above it so far. One that stamps is within the allowed drift of its peers' median, and so is
+    /// this node.
+    pub fn floor(&self, wall_ms: u64) -> u64 {
+        wall_ms.saturating_add(2 * self.max_drift_ms) << 16
+    }
 }
 
 /// How many transfers may run at once on this node.

@@ -36,9 +36,14 @@ impl Held {
             let recent = |(at, name): &(u64, String)| {
                 at + APART_MS > now_ms && *name != node.name.to_string()
             };
-            self.excused |= self.lossy.iter().any(recent);
+            self.excused |= self.lossy.iter().any(recent) || is_quorum_alone(node);
             self.lossy.push((now_ms, node.name.to_string()));
         }
+    }
+
+    /// Whether more disks were lost at once than the promises speak of.
+    pub fn is_excused(&self) -> bool {
+        self.excused
     }
 
     /// Looks, when it is time.
@@ -82,6 +87,13 @@ impl Held {
         }
         Ok(())
     }
+}
+
+/// Whether the node stands in w places of a row: then its loss is that of w replicas.
+fn is_quorum_alone(node: &SimNode) -> bool {
+    let stored = node.ring_file.lock();
+    let mut rows = stored.iter().flat_map(|stored| &stored.ring.rows);
+    rows.any(|row| row.iter().filter(|owner| **owner == node.name).count() > row.len() / 2)
 }
 
 /// Once settled: every owner holds the newest acknowledged version of every key.

@@ -159,6 +159,7 @@ pub struct World {
 struct Operator {
     step: usize,
     waiting: Arc<AtomicU64>,
+    asked_ms: u64,
     leaver: Option<usize>,
 }
 
@@ -367,10 +368,9 @@ impl World {
         });
         let boot_id = (boot << 8) | (node as u64 + 1);
         let clock = Arc::new(Clock::new(boot_id, 500));
-        let wall_ms = rkv_vnode::World::wall_ms(&*world);
         let settings = Settings {
             boot: boot_id,
-            floor: (wall_ms + 500) << 16,
+            max_drift_ms: 500,
             grace_ms: 500,
             anti_entropy_ms: 1_000,
             fault: self.options.fault,
@@ -686,7 +686,9 @@ impl World {
     /// Joins the others to the first, commits, and in some lives lets one of four leave again.
     fn operate(&mut self) {
         self.push(700, Happening::Operator);
-        if self.operator.waiting.load(Ordering::Relaxed) != 0 {
+        // Whoever was asked may have died: then the operator asks again.
+        let patient = self.now() < self.operator.asked_ms + 8_000;
+        if self.operator.waiting.load(Ordering::Relaxed) != 0 && patient {
             return;
         }
         let joiners: Vec<usize> = (1..self.nodes.len())
@@ -719,15 +721,13 @@ impl World {
             if self.nodes[at].running.is_none() {
                 return;
             }
+            self.operator.asked_ms = self.now();
             let waiting = self.operator.waiting.clone();
             waiting.store(1, Ordering::Relaxed);
             let done = Box::new(move |_: Result<AdminReply, Refusal>| {
                 waiting.store(0, Ordering::Relaxed);
             });
             self.with(at, |engine| engine.admin(request, done));
-            if self.operator.step.is_multiple_of(16) {
-                self.operator.waiting.store(0, Ordering::Relaxed);
-            }
         }
     }
 

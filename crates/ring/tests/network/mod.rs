@@ -4,7 +4,11 @@
 //! them, restarts it from what it persisted, and loses, repeats, delays and reorders messages. An observer looks at
 //! each adopted ring.
 
-#![allow(dead_code, reason = "each test binary uses its own part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary has this file as its own module and uses its own part of it"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

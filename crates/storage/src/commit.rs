@@ -1,0 +1,454 @@
+//! This file answers: how do many writers share one disk?
+//!
+//! One thread takes all that is queued, applies it in order (small batches as one), hands it to the operating system once,
+//! syncs once if anybody needs it, and then completes all. So the price of a system call and of an fsync is shared by
+//! whatever came in while the one before was under way, and nobody waits for more company.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use crate::backend::{Backend, Batch, Scan, Stats};
+use crate::error::Error;
+use crate::faults::Faults;
+use crate::store::{Done, Durability, Job, Snapshot, Store};
+
+/// At most this many jobs wait; one more is answered with [`Error::Busy`].
+pub const QUEUE_JOBS: usize = 65_536;
+
+/// At most this many bytes wait, but always one job.
+pub const QUEUE_BYTES: usize = 256 << 20;
+
+/// One group takes at most this many jobs.
+pub const GROUP_JOBS: usize = 1024;
+
+/// One group takes no more once it amounts to this many bytes.
+pub const GROUP_BYTES: usize = 16 << 20;
+
+/// Batches are merged into one of the engine's up to this size.
+const MERGE_BYTES: usize = 4 << 20;
+
+enum Work {
+    Write(Job),
+    Drop(Bytes, Bytes, Done),
+    Snapshot(Bytes, Bytes, Snapshot),
+    Sync(Done),
+}
+
+impl Work {
+    fn bytes(&self) -> usize {
+        match self {
+            Work::Write(job) => job.batch.bytes(),
+            Work::Drop(..) | Work::Snapshot(..) | Work::Sync(_) => 0,
+        }
+    }
+
+    /// Whom to tell. A snapshot's asker hears of failures only.
+    fn done(self) -> Done {
+        match self {
+            Work::Write(job) => job.done,
+            Work::Drop(_, _, done) | Work::Sync(done) => done,
+            Work::Snapshot(_, _, done) => Box::new(|result| {
+                if let Err(error) = result {
+                    done(Err(error));
+                }
+            }),
+        }
+    }
+
+    fn refuse(self, error: Error) {
+        self.done()(Err(error));
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    work: VecDeque<(usize, Work)>,
+    bytes: usize,
+    is_closed: bool,
+    /// The writer waits to be woken.
+    is_idle: bool,
+}
+
+#[derive(Default)]
+struct Line {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+impl Line {
+    fn push(&self, work: Work) {
+        let bytes = work.bytes();
+        let refusal = {
+            let mut queue = self.queue.lock();
+            let is_full = queue.work.len() >= QUEUE_JOBS
+                || (!queue.work.is_empty() && queue.bytes + bytes > QUEUE_BYTES);
+            if queue.is_closed {
+                Error::Closed
+            } else if is_full {
+                Error::Busy
+            } else {
+                queue.bytes += bytes;
+                queue.work.push_back((bytes, work));
+                if std::mem::take(&mut queue.is_idle) {
+                    self.arrived.notify_one();
+                }
+                return;
+            }
+        };
+        work.refuse(refusal);
+    }
+
+    /// Waits for work until `deadline`. `None`: closed, and nothing is left.
+    fn take(&self, deadline: Option<Instant>) -> Option<Vec<Work>> {
+        let mut queue = self.queue.lock();
+        while queue.work.is_empty() {
+            if queue.is_closed {
+                return None;
+            }
+            queue.is_idle = true;
+            match deadline {
+                None => self.arrived.wait(&mut queue),
+                Some(deadline) => {
+                    if self.arrived.wait_until(&mut queue, deadline).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        queue.is_idle = false;
+        let mut group = Vec::with_capacity(queue.work.len().min(GROUP_JOBS));
+        let mut taken = 0;
+        while group.len() < GROUP_JOBS && taken < GROUP_BYTES {
+            let Some((bytes, work)) = queue.work.pop_front() else {
+                break;
+            };
+            queue.bytes -= bytes;
+            taken += bytes;
+            group.push(work);
+        }
+        Some(group)
+    }
+
+    fn close(&self) {
+        self.queue.lock().is_closed = true;
+        self.arrived.notify_one();
+    }
+}
+
+/// The store of a disk: reads go to the engine, jobs to its one thread.
+pub struct Writer {
+    line: Arc<Line>,
+    backend: Arc<dyn Backend>,
+    thread: Mutex<Option<JoinHandle<Result<(), Error>>>>,
+    thread_id: ThreadId,
+}
+
+impl Writer {
+    /// Starts the thread over `backend`.
+    pub fn start(
+        backend: Arc<dyn Backend>,
+        durability: Durability,
+        sync_interval: Duration,
+        faults: Faults,
+    ) -> Result<Writer, Error> {
+        let line = Arc::new(Line::default());
+        let mut committer = Committer {
+            line: Arc::clone(&line),
+            backend: Arc::clone(&backend),
+            faults,
+            durability,
+            sync_interval,
+            // What an earlier process wrote may still be on its way to the disk.
+            unsynced_since: Some(Instant::now()),
+            owes_sync: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name("rkv-storage".to_owned())
+            .spawn(move || committer.run())
+            .map_err(|error| Error::Broken(format!("cannot start the writer: {error}")))?;
+        Ok(Writer {
+            line,
+            backend,
+            thread_id: thread.thread().id(),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Waits for a job's end.
+    fn wait(&self, submit: impl FnOnce(Done)) -> Result<(), Error> {
+        assert_ne!(
+            std::thread::current().id(),
+            self.thread_id,
+            "a job's completion must not wait for the writer that runs it"
+        );
+        let (sender, receiver) = mpsc::channel();
+        submit(Box::new(move |result| {
+            // Nobody listens any more only if the caller is gone.
+            let _ = sender.send(result);
+        }));
+        receiver.recv().unwrap_or(Err(Error::Closed))
+    }
+}
+
+impl Store for Writer {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.backend.get(key)
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8]) -> Scan {
+        self.backend.scan(start, end)
+    }
+
+    fn page(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        entries: usize,
+        bytes: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.backend.page(start, end, entries, bytes)
+    }
+
+    fn submit(&self, job: Job) {
+        self.line.push(Work::Write(job));
+    }
+
+    fn snapshot(&self, start: Bytes, end: Bytes, done: Snapshot) {
+        self.line.push(Work::Snapshot(start, end, done));
+    }
+
+    fn drop_range(&self, start: Bytes, end: Bytes, done: Done) {
+        self.line.push(Work::Drop(start, end, done));
+    }
+
+    fn sync(&self, done: Done) {
+        self.line.push(Work::Sync(done));
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
+        self.wait(|done| {
+            let (batch, sync) = (batch.clone(), false);
+            self.submit(Job { batch, sync, done });
+        })
+    }
+
+    fn drop_now(&self, start: &[u8], end: &[u8]) -> Result<(), Error> {
+        let (start, end) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(end));
+        self.wait(|done| self.drop_range(start, end, done))
+    }
+
+    fn stats(&self) -> Stats {
+        self.backend.stats()
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.backend.is_volatile()
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        self.line.close();
+        if std::thread::current().id() == self.thread_id {
+            return Ok(());
+        }
+        match self.thread.lock().take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(Error::Broken("the writer panicked".to_owned())),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the store did not close well");
+        }
+    }
+}
+
+/// The thread's side.
+struct Committer {
+    line: Arc<Line>,
+    backend: Arc<dyn Backend>,
+    faults: Faults,
+    durability: Durability,
+    sync_interval: Duration,
+    /// When the oldest write was applied that is not known to be synced.
+    unsynced_since: Option<Instant>,
+    /// A sync in the background failed: the next group syncs, and is told.
+    owes_sync: bool,
+}
+
+/// A job carried out, about to be told.
+enum Told {
+    Done(Done, Result<(), Error>),
+    Snapshot(Snapshot, Scan),
+}
+
+/// A group being carried out.
+#[derive(Default)]
+struct Group {
+    told: Vec<Told>,
+    merged: Batch,
+    merged_bytes: usize,
+    /// Where in `told` the jobs of `merged` begin.
+    merged_from: usize,
+    applied: bool,
+    wants_sync: bool,
+}
+
+impl Committer {
+    fn run(&mut self) -> Result<(), Error> {
+        loop {
+            let deadline = match (self.durability, self.unsynced_since) {
+                (Durability::Batch, Some(since)) => Some(since + self.sync_interval),
+                _ => None,
+            };
+            let Some(group) = self.line.take(deadline) else {
+                break;
+            };
+            if !group.is_empty() {
+                self.commit(group);
+            }
+            // Anew: the group may have synced, or it may be the first since the last sync.
+            let is_due = self.durability == Durability::Batch
+                && self
+                    .unsynced_since
+                    .is_some_and(|since| since.elapsed() >= self.sync_interval);
+            if is_due && let Err(error) = self.sync() {
+                tracing::error!(%error, "writes could not be synced");
+                self.owes_sync = true;
+                // Tried again after another interval, or with the next group.
+                self.unsynced_since = Some(Instant::now());
+            }
+        }
+        self.sync()
+    }
+
+    fn commit(&mut self, work: Vec<Work>) {
+        let mut group = Group {
+            told: Vec::with_capacity(work.len()),
+            ..Group::default()
+        };
+        let fault = self.faults.check();
+        for work in work {
+            match (work, &fault) {
+                (Work::Snapshot(start, end, done), _) => {
+                    self.flush(&mut group);
+                    let scan = self.backend.scan(&start, &end);
+                    group.told.push(Told::Snapshot(done, scan));
+                    group.merged_from = group.told.len();
+                }
+                (work, Err(error)) => {
+                    group.told.push(Told::Done(work.done(), Err(error.clone())));
+                }
+                (Work::Write(job), Ok(())) => self.write(&mut group, job),
+                (Work::Drop(start, end, done), Ok(())) => {
+                    self.flush(&mut group);
+                    let result = guarded(|| self.backend.drop_range(&start, &end).map(|_| ()));
+                    group.applied = true;
+                    group.told.push(Told::Done(done, result));
+                    group.merged_from = group.told.len();
+                }
+                (Work::Sync(done), Ok(())) => {
+                    group.wants_sync = true;
+                    group.told.push(Told::Done(done, Ok(())));
+                }
+            }
+        }
+        self.flush(&mut group);
+        let landed = self.land(&group);
+        for told in group.told {
+            match told {
+                Told::Done(done, result) => done(result.and_then(|()| landed.clone())),
+                Told::Snapshot(done, scan) => done(Ok(scan)),
+            }
+        }
+    }
+
+    fn write(&self, group: &mut Group, job: Job) {
+        let bytes = job.batch.bytes();
+        if group.merged_bytes > 0 && group.merged_bytes + bytes > MERGE_BYTES {
+            self.flush(group);
+        }
+        group.merged_bytes += bytes;
+        if group.merged.is_empty() {
+            group.merged = job.batch;
+        } else {
+            group.merged.ops.extend(job.batch.ops);
+        }
+        group.wants_sync |= job.sync;
+        group.told.push(Told::Done(job.done, Ok(())));
+    }
+
+    /// Applies what was merged; its jobs share its fate.
+    fn flush(&self, group: &mut Group) {
+        let merged = std::mem::take(&mut group.merged);
+        let from = std::mem::replace(&mut group.merged_from, group.told.len());
+        group.merged_bytes = 0;
+        if merged.is_empty() {
+            return;
+        }
+        group.applied = true;
+        if let Err(error) = guarded(|| self.backend.apply(&merged)) {
+            for told in &mut group.told[from..] {
+                if let Told::Done(_, result) = told {
+                    *result = Err(error.clone());
+                }
+            }
+        }
+    }
+
+    /// What was applied leaves the process and, if it must, reaches the disk.
+    fn land(&mut self, group: &Group) -> Result<(), Error> {
+        if group.applied {
+            self.unsynced_since.get_or_insert_with(Instant::now);
+        }
+        let wants_sync =
+            group.wants_sync || self.owes_sync || self.durability == Durability::Always;
+        if wants_sync {
+            self.sync()
+        } else if group.applied {
+            guarded(|| self.backend.push())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        if self.unsynced_since.is_some() {
+            guarded(|| self.backend.sync())?;
+            self.unsynced_since = None;
+            self.owes_sync = false;
+        }
+        Ok(())
+    }
+}
+
+/// sled panics where it finds what it did not expect; the jobs must be told all the same.
+fn guarded<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|_| Err(Error::Broken("the engine panicked".to_owned())))
+}
+
+impl Drop for Committer {
+    /// Whether it ended or panicked: nothing that is queued waits for ever.
+    fn drop(&mut self) {
+        let left = {
+            let mut queue = self.line.queue.lock();
+            queue.is_closed = true;
+            queue.bytes = 0;
+            std::mem::take(&mut queue.work)
+        };
+        for (_, work) in left {
+            work.refuse(Error::Closed);
+        }
+    }
+}
