@@ -410,7 +410,7 @@ proptest! {
                     let (node, role, ask) = under_way.swap_remove(which.index(under_way.len()));
                     let answer = match kind {
                         2 => Answer::NotFound,
-                        3 => Answer::CatchingUp((ms % 2 == 0).then(|| value(ms))),
+                        3 => Answer::CatchingUp(ms.is_multiple_of(2).then(|| value(ms))),
                         4 => Answer::Refused(Refusal::Busy),
                         5 => Answer::Refused(Refusal::NotOwner(ring(2))),
                         6 | 7 => {

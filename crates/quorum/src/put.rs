@@ -386,14 +386,11 @@ impl Put {
     /// Seats a fallback for each place whose owner answers nothing; where there is none, a hint rides on another send.
     fn stand_in(&mut self) {
         for (owner, place) in self.roster.uncovered(|says| *says == Says::Stored) {
-            let carrier = self.roster.stand_in(place).or_else(|| {
-                let hinted = self.is_hinted(&owner, Seat::is_open);
-                if hinted {
-                    None
-                } else {
-                    self.carrier().cloned()
-                }
-            });
+            let carrier = match self.roster.stand_in(place) {
+                Some(fallback) => Some((fallback, Role::Fallback)),
+                None if self.is_hinted(&owner, Seat::is_open) => None,
+                None => self.carrier(),
+            };
             if carrier.is_some() {
                 self.hints.push(Hint { owner, carrier });
             }
@@ -402,10 +399,11 @@ impl Put {
 
     /// Who can take a hint along with what it is about to be sent: best a fallback, whose copy serves all owners, else
     /// this node itself.
-    fn carrier(&self) -> Option<&NodeName> {
+    fn carrier(&self) -> Option<(NodeName, Role)> {
         let due = self.roster.seats.iter().filter(|seat| seat.is_due());
         let rank = |seat: &&Seat<Says>| (seat.role == Role::Owner, seat.node != self.me);
-        due.min_by_key(rank).map(|seat| &seat.node)
+        due.min_by_key(rank)
+            .map(|seat| (seat.node.clone(), seat.role))
     }
 
     fn send(&mut self, effects: &mut Vec<Effect>) {
@@ -415,12 +413,13 @@ impl Put {
                 continue;
             }
             let (to, role) = (seat.node.clone(), seat.role);
+            let rides =
+                |(carrier, capacity): &(NodeName, Role)| *carrier == to && *capacity == role;
             let carried = self
                 .hints
                 .iter()
-                .filter(|hint| hint.carrier.as_ref() == Some(&to));
-            let mut hint_for: Vec<NodeName> = carried.map(|hint| hint.owner.clone()).collect();
-            hint_for.dedup();
+                .filter(|hint| hint.carrier.as_ref().is_some_and(rides));
+            let hint_for = carried.map(|hint| hint.owner.clone()).collect();
             let object = self.draft.stamped(self.stamp);
             let ask = self.roster.ask(index);
             effects.push(Effect::Send {
@@ -480,12 +479,14 @@ impl Put {
     /// Whether somebody keeps a hint for `owner`, or will if it `may` still store what it was sent.
     fn is_hinted(&self, owner: &NodeName, may: impl Fn(&Seat<Says>) -> bool) -> bool {
         // A copy outside the row stays a hint whatever the ring says since; a noted key is worth no more than its copy.
-        let keeps = |carrier| {
-            let mut seats = self.roster.seats_of(carrier);
-            seats.any(|seat| match seat.role {
-                Role::Fallback => has_stored(seat) || may(seat),
-                Role::Owner => is_stored(seat) || may(seat),
-            })
+        let keeps = |(carrier, role): &(NodeName, Role)| {
+            let seats = self.roster.seats_of(carrier);
+            seats
+                .filter(|seat| seat.role == *role)
+                .any(|seat| match role {
+                    Role::Fallback => has_stored(seat) || may(seat),
+                    Role::Owner => is_stored(seat) || may(seat),
+                })
         };
         let mut hints = self.hints.iter().filter(|hint| hint.owner == *owner);
         hints.any(|hint| hint.carrier.as_ref().is_none_or(keeps))

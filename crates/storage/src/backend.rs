@@ -59,6 +59,11 @@ impl Batch {
         self.ops.is_empty()
     }
 
+    /// Whether it adds something, or only deletes.
+    pub fn has_puts(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, Op::Put(..)))
+    }
+
     /// Bytes of all keys and values.
     pub fn bytes(&self) -> usize {
         self.ops.iter().map(Op::bytes).sum()

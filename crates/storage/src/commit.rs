@@ -298,6 +298,7 @@ struct Group {
     told: Vec<Told>,
     merged: Batch,
     merged_bytes: usize,
+    merged_has_puts: bool,
     /// Where in `told` the jobs of `merged` begin.
     merged_from: usize,
     applied: bool,
@@ -375,11 +376,16 @@ impl Committer {
 
     fn write(&self, group: &mut Group, job: Job) {
         let bytes = job.batch.bytes();
-        if group.merged_bytes > 0 && group.merged_bytes + bytes > MERGE_BYTES {
+        let is_large = group.merged_bytes > 0 && group.merged_bytes + bytes > MERGE_BYTES;
+        // A full disk refuses puts and takes deletes: these must not share the fate of those.
+        let has_puts = job.batch.has_puts();
+        let is_mixed = !group.merged.is_empty() && group.merged_has_puts != has_puts;
+        if is_large || (is_mixed && !job.batch.is_empty()) {
             self.flush(group);
         }
         group.merged_bytes += bytes;
         if group.merged.is_empty() {
+            group.merged_has_puts = has_puts;
             group.merged = job.batch;
         } else {
             group.merged.ops.extend(job.batch.ops);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{MappedRwLockReadGuard, Mutex, RwLock, RwLockReadGuard};
 
-use crate::backend::{Backend, Batch, Op, Scan, Stats};
+use crate::backend::{Backend, Batch, Scan, Stats};
 use crate::error::Error;
 
 /// Puts stop when the disk has less than this left, or than its 16th if that is less.
@@ -145,7 +145,7 @@ impl Healing {
 
     /// Refuses puts while the disk is as good as full.
     fn make_room(&self, batch: &Batch) -> Result<(), Error> {
-        if !batch.ops.iter().any(|op| matches!(op, Op::Put(..))) {
+        if !batch.has_puts() {
             return Ok(());
         }
         let mut room = self.room.lock();
@@ -154,8 +154,8 @@ impl Healing {
         if !fresh || room.written >= LOOK_EVERY_BYTES {
             room.looked = Some(Instant::now());
             room.written = 0;
-            let full = (self.space)()
-                .is_some_and(|(free, total)| free < RESERVE_BYTES.min(total / 16));
+            let full =
+                (self.space)().is_some_and(|(free, total)| free < RESERVE_BYTES.min(total / 16));
             if full != room.full {
                 match full {
                     true => tracing::warn!("the disk is full: no puts until there is space"),
@@ -214,7 +214,9 @@ impl Backend for Healing {
     }
 
     fn stats(&self) -> Stats {
-        self.engine().map(|engine| engine.stats()).unwrap_or_default()
+        self.engine()
+            .map(|engine| engine.stats())
+            .unwrap_or_default()
     }
 }
 

@@ -154,9 +154,7 @@ fn prepare(dir: &Path) -> Result<(), Error> {
         std::fs::File::create(&probe)?;
         std::fs::remove_file(&probe)
     };
-    prepare().map_err(|error| {
-        folder_error(dir, format!("node.data_dir must be writable: {error}"))
-    })
+    prepare().map_err(|error| folder_error(dir, format!("node.data_dir must be writable: {error}")))
 }
 
 /// Renames `dir`; the first number that is free.

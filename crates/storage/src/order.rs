@@ -178,10 +178,7 @@ mod tests {
         );
         assert_eq!(parsed.key(), Bytes::from_static(b"foo"));
         assert_eq!(parsed.as_bytes(), &key);
-        assert_eq!(
-            StoreKey::meta(b"boot"),
-            Bytes::from_static(b"\0boot")
-        );
+        assert_eq!(StoreKey::meta(b"boot"), Bytes::from_static(b"\0boot"));
     }
 
     /// Lost without it: a neighbour's entries in a partition's range, or its own left out.

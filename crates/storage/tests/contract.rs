@@ -122,7 +122,14 @@ fn a_scan_stays_on_its_snapshot() {
         let entries: Vec<_> = (0..2000u32)
             .map(|n| (key(5, &format!("{n:05}")), Bytes::from(n.to_string())))
             .collect();
-        let half = |rest| entries.iter().skip(rest).step_by(2).cloned().collect::<Vec<_>>();
+        let half = |rest| {
+            entries
+                .iter()
+                .skip(rest)
+                .step_by(2)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         let (held, other) = (half(0), half(1));
         put(&*backend, &held);
         let mut sorted = held.clone();
@@ -202,13 +209,15 @@ fn a_range_is_dropped_and_nothing_else() {
 /// cut.
 #[test]
 fn odd_keys_and_large_values_are_kept() {
-    let lengths = [0usize, 1, 65_518, 65_519, 65_520, 65_534, 65_535, 65_536];
+    // Around where a store key stops fitting an engine, and the longest that a client may use.
+    let lengths = (65_500..65_525).chain([0usize, 1, 65_534, 65_535, 65_536]);
+    let lengths: Vec<usize> = lengths.collect();
     for kind in BackendKind::ALL {
         let dir = tempfile::tempdir().unwrap();
         let backend = opened(kind, dir.path()).backend;
         let mut entries = Vec::new();
-        for length in lengths {
-            for byte in [0, 0xff, b'\n'] {
+        for &length in &lengths {
+            for byte in [0, 0xff] {
                 let name = vec![byte; length];
                 let key = StoreKey::entry(Space::Data, 1, 16383, u32::MAX, &name);
                 entries.push((key, Bytes::from(vec![byte; length % 7])));
@@ -222,7 +231,12 @@ fn odd_keys_and_large_values_are_kept() {
         backend.sync().unwrap();
         let check = |backend: &dyn Backend| {
             for (key, value) in &entries {
-                assert_eq!(backend.get(key).unwrap().as_ref(), Some(value), "{}", key.len());
+                assert_eq!(
+                    backend.get(key).unwrap().as_ref(),
+                    Some(value),
+                    "{}",
+                    key.len()
+                );
             }
             assert!(all(backend.scan(&[], END)) == entries);
             for (key, value) in &entries {
@@ -341,12 +355,19 @@ fn an_engine_that_does_not_open_is_set_aside() {
     let damages: [(BackendKind, &str, &[u8]); 4] = [
         (BackendKind::Fjall, "fjall/version", b"garbage"),
         (BackendKind::Fjall, "fjall/keyspaces/0/current", b"garbage"),
-        (BackendKind::Sled, "sled/conf", b"garbage, more than eight bytes"),
+        (
+            BackendKind::Sled,
+            "sled/conf",
+            b"garbage, more than eight bytes",
+        ),
         (BackendKind::Sled, "sled/db", b""),
     ];
     for (kind, file, garbage) in damages {
         let dir = tempfile::tempdir().unwrap();
-        put(&*opened(kind, dir.path()).backend, &[(key(1, "a"), Bytes::new())]);
+        put(
+            &*opened(kind, dir.path()).backend,
+            &[(key(1, "a"), Bytes::new())],
+        );
         let file = dir.path().join("store").join(file);
         assert!(file.exists(), "{}", file.display());
         std::fs::write(&file, garbage).unwrap();
@@ -372,7 +393,10 @@ fn a_folder_that_cannot_be_used_is_named() {
     for kind in BackendKind::ALL {
         let error = open(kind, &file.join("store")).err().unwrap();
         assert!(matches!(error, Error::Folder { .. }), "{error:?}");
-        assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+        assert!(
+            error.to_string().contains(file.to_str().unwrap()),
+            "{error}"
+        );
     }
     for text in ["format of the future", "rkv-storage format 2 backend fjall"] {
         std::fs::write(dir.path().join("STORAGE"), text).unwrap();
@@ -381,7 +405,9 @@ fn a_folder_that_cannot_be_used_is_named() {
     }
     let used = tempfile::tempdir().unwrap();
     let store = opened(BackendKind::Fjall, used.path());
-    let error = open(BackendKind::Fjall, &used.path().join("store")).err().unwrap();
+    let error = open(BackendKind::Fjall, &used.path().join("store"))
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::Broken(_)), "{error:?}");
     put(&*store.backend, &[(key(1, "a"), Bytes::new())]);
 }

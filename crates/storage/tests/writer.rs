@@ -23,6 +23,7 @@ struct Disk {
     stopped: Mutex<bool>,
     go_on: Condvar,
     fails: AtomicBool,
+    is_full: AtomicBool,
     waiting: AtomicUsize,
 }
 
@@ -61,6 +62,9 @@ impl Backend for Handle {
     }
     fn apply(&self, batch: &Batch) -> Result<(), Error> {
         self.0.note(format!("apply {}", batch.ops.len()))?;
+        if self.0.is_full.load(Ordering::SeqCst) && batch.has_puts() {
+            return Err(Error::Full);
+        }
         self.0.held.apply(batch)
     }
     fn push(&self) -> Result<(), Error> {
@@ -169,7 +173,11 @@ fn each_level_syncs_what_it_promises() {
         let both_in_one = calls == ["sync", "sync"];
         assert!(calls == expected || both_in_one, "{durability} {calls:?}");
         store.close().unwrap();
-        let at_close: Vec<&str> = if calls[1] == "push" { vec!["sync"] } else { vec![] };
+        let at_close: Vec<&str> = if calls[1] == "push" {
+            vec!["sync"]
+        } else {
+            vec![]
+        };
         assert_eq!(disk.0.calls(), at_close, "{durability}");
     }
 }
@@ -203,7 +211,8 @@ fn jobs_snapshots_and_drops_keep_their_order() {
         for round in 0..200 {
             submit(&*store, &told, &format!("k{round:03}"), false);
             let scans = scans.clone();
-            let done = Box::new(move |scan: Result<Scan, Error>| scans.send(scan.unwrap()).unwrap());
+            let done =
+                Box::new(move |scan: Result<Scan, Error>| scans.send(scan.unwrap()).unwrap());
             store.snapshot(from.clone(), to.clone(), done);
             if round % 10 == 9 {
                 store.drop_range(from.clone(), to.clone(), tell(&told, "drop"));
@@ -222,7 +231,11 @@ fn jobs_snapshots_and_drops_keep_their_order() {
         assert!(store.is_empty(&from, &to).unwrap());
         store.close().unwrap();
         submit(&*store, &told, "late", false);
-        let late = if kind == BackendKind::Memory { Ok(()) } else { Err(Error::Closed) };
+        let late = if kind == BackendKind::Memory {
+            Ok(())
+        } else {
+            Err(Error::Closed)
+        };
         assert_eq!(heard.recv().unwrap(), ("late".to_owned(), late));
     }
 }
@@ -233,7 +246,10 @@ fn a_failed_group_is_told_so() {
     let disk = Handle::default();
     let (store, faults) = store_over(&disk, Durability::Os);
     disk.0.fails.store(true, Ordering::SeqCst);
-    assert_eq!(store.apply(&put("a", "1")), Err(Error::Broken("it fails".to_owned())));
+    assert_eq!(
+        store.apply(&put("a", "1")),
+        Err(Error::Broken("it fails".to_owned()))
+    );
     assert_eq!(store.get(b"a"), Ok(None));
     disk.0.fails.store(false, Ordering::SeqCst);
     store.apply(&put("a", "2")).unwrap();
@@ -261,6 +277,39 @@ fn a_failed_group_is_told_so() {
     }
 }
 
+/// Lost without it: a full disk that never empties, because the deletes in a group fail with its puts.
+#[test]
+fn a_full_disk_takes_deletes_that_wait_beside_puts() {
+    let disk = Handle::default();
+    let (store, _) = store_over(&disk, Durability::Os);
+    store.apply(&put("old", "v")).unwrap();
+    let (told, heard) = mpsc::channel();
+    hold(&disk, &*store, &told);
+    disk.0.is_full.store(true, Ordering::SeqCst);
+    submit(&*store, &told, "a", false);
+    let ops = vec![Op::Delete(Bytes::from("old"))];
+    store.submit(Job {
+        batch: Batch { ops },
+        sync: false,
+        done: tell(&told, "delete"),
+    });
+    submit(&*store, &told, "b", false);
+    store.sync(tell(&told, "sync"));
+    disk.0.stop(false);
+    let full = || Err(Error::Full);
+    let expected = [
+        ("first", full()),
+        ("a", full()),
+        ("delete", Ok(())),
+        ("b", full()),
+        ("sync", Ok(())),
+    ];
+    for (name, result) in expected {
+        assert_eq!(heard.recv().unwrap(), (name.to_owned(), result));
+    }
+    assert_eq!(store.get(b"old"), Ok(None));
+}
+
 /// Lost without it: a slow disk takes all memory, or holds up the threads that submit.
 #[test]
 fn a_full_queue_answers_at_once() {
@@ -275,7 +324,12 @@ fn a_full_queue_answers_at_once() {
     submit(&*store, &told, "over", false);
     assert_eq!(heard.try_recv(), Ok(("over".to_owned(), Err(Error::Busy))));
     disk.0.stop(false);
-    assert!(heard.iter().take(QUEUE_JOBS + 1).all(|(_, result)| result.is_ok()));
+    assert!(
+        heard
+            .iter()
+            .take(QUEUE_JOBS + 1)
+            .all(|(_, result)| result.is_ok())
+    );
 
     hold(&disk, &*store, &told);
     let large = Bytes::from(vec![0; QUEUE_BYTES / 4]);
@@ -321,7 +375,10 @@ fn every_completion_comes_once() {
             }
         });
         store.close().unwrap();
-        assert!(told.iter().all(|told| told.load(Ordering::SeqCst) == 1), "{kind}");
+        assert!(
+            told.iter().all(|told| told.load(Ordering::SeqCst) == 1),
+            "{kind}"
+        );
         for thread in 0..4 {
             let value = store.get(thread.to_string().as_bytes()).unwrap();
             assert_eq!(value, Some(Bytes::from("999")), "{kind}");
@@ -349,7 +406,10 @@ fn a_dropped_store_finishes_first() {
                 });
             }
             drop((store, told));
-            assert_eq!(heard.iter().filter(|(_, result)| result.is_ok()).count(), 100);
+            assert_eq!(
+                heard.iter().filter(|(_, result)| result.is_ok()).count(),
+                100
+            );
         }
     }
 }

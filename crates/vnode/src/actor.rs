@@ -2187,11 +2187,11 @@ fn bad_key() -> Answer {
 }
 
 fn failed(error: &Error) -> Answer {
-    if error.is_busy() {
+    if matches!(error, Error::Busy) {
         return Answer::Busy;
     }
     Answer::Failed {
         text: error.to_string(),
-        maybe_applied: error.maybe_applied(),
+        maybe_applied: matches!(error, Error::Broken(_) | Error::Corrupt(_)),
     }
 }

@@ -5,6 +5,7 @@
 //! | [`one_ring`] | 1: one chosen ring an epoch, its parent the one before |
 //! | [`one_answerer`] | 2: once a new owner has answered, the old one does not |
 //! | [`held`] | 3: an acknowledged write is in some copy, hint or undropped source |
+//! | [`cover`] | 4: what is dropped is synced at an owner |
 //! | [`quorum_meets`] | 5: a later get sees an acknowledged put |
 //! | [`votes`] | 6: only copies that count vote; "not applied" is on no disk |
 //! | [`order`] | 7: a later put ends higher |
@@ -13,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rkv_ring::cluster::Stored;
 use rkv_ring::{NodeName, Ring};
 use rkv_wire::message::Message;
 
@@ -21,6 +23,7 @@ use crate::sim::disk::Crash;
 use crate::sim::node::SimNode;
 
 pub mod converges;
+pub mod cover;
 pub mod held;
 pub mod one_answerer;
 pub mod one_ring;
@@ -34,6 +37,7 @@ pub struct Observer {
     one_ring: one_ring::OneRing,
     one_answerer: one_answerer::OneAnswerer,
     held: held::Held,
+    cover: cover::Cover,
     quorum_meets: quorum_meets::QuorumMeets,
     votes: votes::Votes,
     order: order::Order,
@@ -45,6 +49,12 @@ impl Observer {
     pub fn adopted(&mut self, node: &NodeName, ring: &Arc<Ring>) {
         let adopted = self.one_ring.adopted(node, ring);
         self.keep("1 one ring", adopted.err());
+    }
+
+    /// A node saved a ring state.
+    pub fn saved(&mut self, node: &NodeName, stored: &Stored) {
+        let saved = self.one_ring.saved(node, stored);
+        self.keep("1 one ring", saved.err());
     }
 
     /// A message is about to be taken.
@@ -64,12 +74,14 @@ impl Observer {
     pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, history: &History) -> Option<String> {
         let held = self.held.step(nodes, now_ms, history);
         self.keep("3 held", held.err());
+        let covered = self.cover.step(nodes);
+        self.keep("4 cover", covered.err());
         if !self.held.is_excused() {
             let met = self.quorum_meets.step(history);
             self.keep("5 quorum meets", met.err());
+            let ordered = self.order.step(history);
+            self.keep("7 order", ordered.err());
         }
-        let ordered = self.order.step(history);
-        self.keep("7 order", ordered.err());
         self.broken.take()
     }
 

@@ -1,13 +1,16 @@
 //! Promise 1: one chosen ring per (lineage, epoch), its parent the one before; nobody goes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rkv_ring::claimant::{Ballot, is_majority};
+use rkv_ring::cluster::Stored;
 use rkv_ring::{ClusterId, NodeName, Ring, RingDigest, RingId};
 
-/// Every ring that was ever adopted.
+/// Every ring that was ever chosen: saved by a majority at one ballot, whoever knows of it, or adopted.
 #[derive(Default)]
 pub struct OneRing {
+    votes: BTreeMap<(RingDigest, Ballot, RingDigest), BTreeSet<NodeName>>,
     chosen: BTreeMap<(ClusterId, u64, u64), (RingDigest, RingDigest)>,
     routes_by: BTreeMap<NodeName, RingId>,
 }
@@ -21,6 +24,29 @@ impl OneRing {
                 return Err(format!("{node} went from {before:?} back to {id:?}"));
             }
         }
+        self.chosen(ring)
+    }
+
+    /// A node has a proposal on disk: its vote.
+    pub fn saved(&mut self, node: &NodeName, stored: &Stored) -> Result<(), String> {
+        let Some(accepted) = &stored.acceptor.accepted else {
+            return Ok(());
+        };
+        let parent = stored.acceptor.decree.digest;
+        if stored.ring.digest() != parent {
+            return Ok(());
+        }
+        let key = (parent, accepted.ballot.clone(), accepted.ring.digest());
+        let votes = self.votes.entry(key).or_default();
+        votes.insert(node.clone());
+        if is_majority(&stored.ring, votes) {
+            return self.chosen(&accepted.ring);
+        }
+        Ok(())
+    }
+
+    fn chosen(&mut self, ring: &Ring) -> Result<(), String> {
+        let id = ring.id();
         let digest = ring.digest();
         let key = (id.cluster, id.lineage, id.epoch.0);
         let entry = (digest, ring.parent);

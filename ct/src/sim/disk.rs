@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rkv_storage::{Batch, Error, Job, Op, Store};
+use rkv_storage::{Batch, Done, Error, Job, Op, Scan, Snapshot, Stats, Store};
 
 /// What a node's disk does to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,6 @@ pub enum Crash {
     /// The machine dies.
     PowerCut,
 }
-
-type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 struct Queued {
     batch: Batch,
@@ -112,6 +110,11 @@ impl SimDisk {
         self.state.lock().applied.clone()
     }
 
+    /// Reads one entry as a power cut would leave it.
+    pub fn synced_entry(&self, key: &[u8]) -> Option<Bytes> {
+        self.state.lock().synced.get(key).cloned()
+    }
+
     /// Reads one entry.
     pub fn entry(&self, key: &[u8]) -> Option<Bytes> {
         self.state.lock().applied.get(key).cloned()
@@ -186,6 +189,27 @@ impl Store for SimDisk {
 
     fn drop_range(&self, start: Bytes, end: Bytes, done: Done) {
         self.enqueue(Batch::default(), Some((start, end)), false, done);
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8]) -> Scan {
+        let page = self.page(start, end, usize::MAX, usize::MAX);
+        Box::new(page.unwrap_or_default().into_iter().map(Ok))
+    }
+
+    fn snapshot(&self, start: Bytes, end: Bytes, done: Snapshot) {
+        done(Ok(self.scan(&start, &end)));
+    }
+
+    fn sync(&self, done: Done) {
+        self.enqueue(Batch::default(), None, true, done);
+    }
+
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     fn is_volatile(&self) -> bool {

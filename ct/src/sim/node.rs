@@ -28,6 +28,8 @@ pub enum Wish {
     Publish(Facts),
     /// A job was queued on its disk.
     DiskJob,
+    /// It has this on disk now.
+    Saved(Box<Stored>),
     /// It adopted a ring.
     Adopted(Arc<Ring>),
     /// It was let go.
@@ -96,6 +98,8 @@ pub struct SimRingFile {
     pub saved: Arc<Mutex<Option<Stored>>>,
     /// Effects that may still be carried out before the crash; shared with [`Crashing`].
     pub left: Arc<AtomicU64>,
+    /// Told what was saved.
+    pub wishes: Arc<Mutex<Vec<Wish>>>,
 }
 
 impl RingStore for SimRingFile {
@@ -104,6 +108,7 @@ impl RingStore for SimRingFile {
             return Err("crashed".to_owned());
         }
         *self.saved.lock() = Some(stored.clone());
+        self.wishes.lock().push(Wish::Saved(Box::new(stored.clone())));
         Ok(())
     }
 }

@@ -1,0 +1,77 @@
+//! Promise 4: whenever a copy that left the row is dropped, the synced state of an owner covers it, entry by entry.
+
+use std::collections::BTreeMap;
+
+use rkv_quorum::Version;
+use rkv_ring::Partition;
+use rkv_storage::{Space, StoreKey};
+use rkv_vnode::Phase;
+use rkv_wire::message::{CopyId, ServiceId};
+
+use crate::sim::node::SimNode;
+
+/// Remembers which copies were draining.
+#[derive(Default)]
+pub struct Cover {
+    draining: BTreeMap<(usize, Partition), bool>,
+}
+
+impl Cover {
+    /// A step was taken.
+    pub fn step(&mut self, nodes: &[SimNode]) -> Result<(), String> {
+        for (at, node) in nodes.iter().enumerate() {
+            let Some(running) = &node.running else {
+                continue;
+            };
+            let view = running.engine.view();
+            for partition in view.ring().partitions.partitions() {
+                let copy = CopyId {
+                    service: ServiceId(1),
+                    partition,
+                };
+                let look = |phase: &Phase, _: &_| {
+                    (
+                        matches!(phase, Phase::Draining { .. }),
+                        *phase == Phase::Absent,
+                    )
+                };
+                let Some((draining, absent)) = running.engine.host().inspect(copy, look) else {
+                    continue;
+                };
+                let was = self.draining.insert((at, partition), draining);
+                if was == Some(true) && absent && !node.disk.is_forgetful() {
+                    covered(nodes, node, partition)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The drop has been wished for and has not happened yet: what it will take must be elsewhere.
+fn covered(nodes: &[SimNode], node: &SimNode, partition: Partition) -> Result<(), String> {
+    let Some(running) = &node.running else {
+        return Ok(());
+    };
+    let view = running.engine.view();
+    let slots = view.ring().partitions.slots(partition);
+    let (start, end) = StoreKey::range(Space::Data, 1, slots);
+    let row = view.ring().row(partition);
+    let owners: Vec<&SimNode> = nodes.iter().filter(|n| row.contains(&n.name)).collect();
+    for (key, entry) in node.disk.entries().range(start..end) {
+        let Ok(version) = Version::peek(entry) else {
+            continue;
+        };
+        let covers = |owner: &&SimNode| {
+            let held = owner.disk.synced_entry(key);
+            held.is_some_and(|held| Version::peek(&held).is_ok_and(|held| held.covers(&version)))
+        };
+        if !owners.iter().any(covers) {
+            return Err(format!(
+                "{} drops partition {partition}, and no owner has {version} synced",
+                node.name
+            ));
+        }
+    }
+    Ok(())
+}
