@@ -1,2 +1,358 @@
-//! The rkv program.
-fn main() {}
+//! This file answers: which commands does rkv have, and who carries each out?
+//!
+//! In reading order: [`config`] what can be configured · [`start`] one node, from its parts · [`cli`] the commands that
+//! talk to a node · [`demo`] three nodes that lose one of them.
+
+mod cli;
+mod config;
+mod demo;
+mod duration;
+mod start;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use rkv_storage::BackendKind;
+
+use cli::failure::Failure;
+use cli::output::Output;
+use cli::{End, Global, cluster, completions, configuration, kv, look};
+use config::{Config, Sources};
+
+/// Twice the rate of the system's allocator on small objects.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A distributed key-value store without a leader
+///
+/// Any node takes any request, each value lies on N nodes, and quorums of R and W decide when an answer is one.
+#[derive(Debug, Parser)]
+#[command(name = "rkv", version, max_term_width = 100, after_help = "\
+Examples:
+  rkv demo                       see it all in a minute
+  rkv start                      one node, data in ./data
+  rkv put greeting hello         write, read and delete
+  rkv get greeting
+  rkv cluster join 10.0.0.1:7379 this node asks to join that one's cluster
+  rkv cluster plan               what would happen; then: rkv cluster commit
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 the node cannot be reached, 4 refused, 5 timed out.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one node in the foreground until SIGTERM or SIGINT
+    ///
+    /// Prints one line `ready redis=ADDR peer=ADDR http=ADDR` to stdout; logs go to stderr.
+    #[command(after_help = "\
+Examples:
+  rkv start
+  rkv start --config config/node1.toml
+  rkv start --set storage.backend=memory --set listen.redis=127.0.0.1:7000")]
+    Start {
+        #[command(flatten)]
+        layers: Layers,
+        /// Let POST /v1/faults cut links and fail disks; for tests and game days
+        #[arg(long)]
+        faults: bool,
+    },
+    /// Three nodes in a temporary folder: join, quorums, one killed under load and back again
+    #[command(after_help = "\
+Examples:
+  rkv demo
+  rkv demo --backend sled --keep")]
+    Demo {
+        /// Storage engine: memory, sled or fjall
+        #[arg(long, value_name = "B", default_value = "fjall")]
+        backend: BackendKind,
+        /// Keep the folder with data and logs
+        #[arg(long)]
+        keep: bool,
+    },
+    /// One screen on the cluster as this node sees it
+    Status,
+    /// Route VALUE through the ring to the ping service
+    #[command(after_help = "Example:\n  rkv ping 3        prints: pong 4 node2 partition 11")]
+    Ping {
+        /// What to send; the answer is one more
+        #[arg(default_value_t = 1, allow_negative_numbers = true)]
+        value: i64,
+    },
+    /// Change the cluster, or look at it
+    #[command(subcommand)]
+    Cluster(Cluster),
+    /// Read a key: the value to stdout, `not found` to stderr
+    #[command(after_help = "\
+A text that has no line end gets one; --raw adds nothing. With --n, --r or --pr the replicas that answered follow.
+
+Examples:
+  rkv get greeting
+  rkv get greeting --n 3 --r 2
+  rkv get picture --raw > picture.png")]
+    Get {
+        /// The key
+        key: OsString,
+        #[command(flatten)]
+        asked: kv::Reads,
+    },
+    /// Write a key
+    #[command(after_help = "\
+With --n, --w or --pw the replicas that answered follow. A value that begins with `-` stands after `--`.
+
+Examples:
+  rkv put greeting hello
+  rkv put greeting hello --n 3 --w 3 --timeout 2s
+  rkv put picture - < picture.png
+  rkv put flag -- --not-a-flag")]
+    Put {
+        /// The key
+        key: OsString,
+        /// The value; `-` reads it from stdin
+        #[arg(allow_negative_numbers = true)]
+        value: OsString,
+        #[command(flatten)]
+        asked: kv::Writes,
+    },
+    /// Delete a key
+    #[command(after_help = "Examples:\n  rkv delete greeting\n  rkv delete greeting --n 3 --w 3")]
+    Delete {
+        /// The key
+        key: OsString,
+        #[command(flatten)]
+        asked: kv::Writes,
+    },
+    /// Check a configuration, or show what it amounts to
+    #[command(subcommand, name = "config")]
+    Configuration(Configuration),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  rkv completions bash > /etc/bash_completion.d/rkv")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Cluster {
+    /// This node asks to join the cluster that PEER belongs to; staged until a commit
+    #[command(after_help = "Example:\n  rkv --node http://127.0.0.1:8298 cluster join 127.0.0.1:8199")]
+    Join {
+        /// `host:port` of the peer listener of a node in that cluster
+        peer: String,
+    },
+    /// A node is to hand off everything and go; staged until a commit
+    Leave {
+        /// Who; without it the node that is asked
+        #[arg(value_name = "NODE")]
+        name: Option<String>,
+    },
+    /// What a commit would do: members before and after, transfers, warnings, the plan's id
+    Plan,
+    /// Carry the plan out
+    #[command(after_help = "\
+Example:
+  rkv cluster commit --plan 1a2b3c4d      refused if that is no longer what would happen")]
+    Commit {
+        /// The plan that was looked at
+        #[arg(long, value_name = "ID")]
+        plan: Option<String>,
+    },
+    /// Drop what is staged; a node that was joining goes on as its own cluster
+    Clear,
+    /// Who is in the cluster, and with which share
+    Members,
+    /// Who owns what
+    Ring {
+        /// Only where this key lies, and who is asked for it
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+    },
+    /// Whether the cluster is settled
+    Status,
+    /// Copies on the move: how far they are, and what they wait for
+    Transfers {
+        /// Again each second until there are none
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Return when settled: one ring, no transfers, no hints for a reachable member
+    #[command(after_help = "Example:\n  rkv cluster wait --timeout 2m")]
+    Wait {
+        /// How long, such as 30s or 2m; a bare number is seconds
+        #[arg(long, value_name = "T", default_value = "60", value_parser = duration::parse_seconds)]
+        timeout: Duration,
+    },
+    /// Exit 0 when every partition keeps a quorum without NODE, else 4 and the list
+    CanStop {
+        /// Who; without it the node that is asked
+        #[arg(value_name = "NODE")]
+        name: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Configuration {
+    /// Find mistakes; unknown keys are errors with a suggestion
+    #[command(after_help = "Example:\n  rkv config check --config config/node1.toml")]
+    Check {
+        #[command(flatten)]
+        layers: Layers,
+    },
+    /// Print what holds and where each value comes from, secrets as ***
+    #[command(after_help = "Example:\n  rkv config show --config config/node1.toml --set ring.partitions=32")]
+    Show {
+        #[command(flatten)]
+        layers: Layers,
+    },
+}
+
+/// Where configuration comes from, besides the environment.
+#[derive(Debug, Args)]
+struct Layers {
+    /// Configuration file; without it the built-in defaults
+    #[arg(long, value_name = "FILE", env = "RKV_CONFIG")]
+    config: Option<PathBuf>,
+    /// One value, over all others; no secrets here
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Layers {
+    fn sources(self) -> Sources {
+        Sources::here(self.config, self.set)
+    }
+}
+
+fn main() -> ExitCode {
+    let code = match Cli::try_parse() {
+        Ok(cli) => {
+            let output = cli.global.output();
+            match run(cli) {
+                Ok(end) => end.exit_code(),
+                Err(failure) => output.failure(&failure),
+            }
+        }
+        Err(error) => not_understood(&error),
+    };
+    ExitCode::from(code)
+}
+
+/// Help and version are no errors; everything else is a usage error, as a document if one was asked for.
+fn not_understood(error: &clap::Error) -> u8 {
+    let is_wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if !is_wanted && wants_json {
+        let text = error.render().to_string();
+        return Output::new(true, true, false).failure(&Failure::usage(text.trim()));
+    }
+    // nobody left to tell is no reason to fail
+    let _ = error.print();
+    if is_wanted { 0 } else { 2 }
+}
+
+fn run(cli: Cli) -> Result<End, Failure> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Start { layers, faults } => start_node(layers, faults),
+        Command::Demo { backend, keep } => demo::run(&global.output(), backend, keep),
+        Command::Status => look::status(global),
+        Command::Ping { value } => look::ping(global, value),
+        Command::Cluster(command) => run_cluster(global, command),
+        Command::Get { key, asked } => kv::get(global, key, &asked),
+        Command::Put { key, value, asked } => kv::put(global, key, value, &asked),
+        Command::Delete { key, asked } => kv::delete(global, key, &asked),
+        Command::Configuration(Configuration::Check { layers }) => configuration::check(global, &layers.sources()),
+        Command::Configuration(Configuration::Show { layers }) => configuration::show(global, &layers.sources()),
+        Command::Completions { shell } => completions::completions(global, shell, Cli::command()),
+    }
+}
+
+fn run_cluster(global: &Global, command: Cluster) -> Result<End, Failure> {
+    match command {
+        Cluster::Join { peer } => cluster::join(global, &peer),
+        Cluster::Leave { name } => cluster::leave(global, name),
+        Cluster::Plan => look::plan(global),
+        Cluster::Commit { plan } => cluster::commit(global, plan),
+        Cluster::Clear => cluster::clear(global),
+        Cluster::Members => look::members(global),
+        Cluster::Ring { key } => look::ring(global, key.as_deref()),
+        Cluster::Status => look::cluster_status(global),
+        Cluster::Transfers { watch } => look::transfers(global, watch),
+        Cluster::Wait { timeout } => look::wait(global, timeout),
+        Cluster::CanStop { name } => look::can_stop(global, name.as_deref()),
+    }
+}
+
+fn start_node(layers: Layers, faults: bool) -> Result<End, Failure> {
+    let loaded = Config::load(&layers.sources())?;
+    loaded.config.check_doors().map_err(|error| Failure::usage(error.to_string()))?;
+    match start::run(loaded.config, faults) {
+        Ok(()) => Ok(End::Done),
+        Err(error) => Err(match error.downcast::<Failure>() {
+            Ok(failure) => failure,
+            Err(error) => Failure::internal(format!("{error:#}")),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lost without it: two flags of one name, or an argument that can never be given, found out by a user.
+    #[test]
+    fn the_tree_of_commands_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Lost without it: a command that scripts call would be gone, or one of a later issue there half done.
+    #[test]
+    fn the_commands_are_those_that_are_promised() {
+        for line in [
+            "start --config f --set a.b=c --set d.e=f --faults",
+            "demo --backend memory --keep",
+            "status --json",
+            "--json status",
+            "ping",
+            "ping -3",
+            "cluster join 127.0.0.1:8199 --node http://x:1 --token-file f",
+            "cluster leave",
+            "cluster leave node2",
+            "cluster plan",
+            "cluster commit --plan 1a2b",
+            "cluster clear",
+            "cluster members --json -q",
+            "cluster ring --key k",
+            "cluster status",
+            "cluster transfers --watch",
+            "cluster wait --timeout 5",
+            "cluster can-stop node2",
+            "get k --keyspace d --n 3 --r 2 --pr 1 --timeout 5s --context c -v",
+            "put k v --n 3 --w 2 --pw 1 --timeout 250 --context c",
+            "put k -5",
+            "put k -",
+            "put k -- --v",
+            "delete k --w 3",
+            "config check --config f",
+            "config show",
+            "completions zsh",
+        ] {
+            let words = std::iter::once("rkv").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+        for line in ["cluster remove n", "cluster repair", "keyspace list", "bench", "demo --backend dets", "put k"] {
+            let words = std::iter::once("rkv").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}

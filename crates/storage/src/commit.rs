@@ -289,6 +289,8 @@ struct Committer {
 /// A job carried out, about to be told.
 enum Told {
     Done(Done, Result<(), Error>),
+    /// Shares no batch's fate, only the group's.
+    Synced(Done),
     Snapshot(Snapshot, Scan),
 }
 
@@ -360,7 +362,7 @@ impl Committer {
                 }
                 (Work::Sync(done), Ok(())) => {
                     group.wants_sync = true;
-                    group.told.push(Told::Done(done, Ok(())));
+                    group.told.push(Told::Synced(done));
                 }
             }
         }
@@ -369,6 +371,7 @@ impl Committer {
         for told in group.told {
             match told {
                 Told::Done(done, result) => done(result.and_then(|()| landed.clone())),
+                Told::Synced(done) => done(landed.clone()),
                 Told::Snapshot(done, scan) => done(Ok(scan)),
             }
         }

@@ -2,12 +2,17 @@
 //!
 //! The machines are the program's own; the network, the disks, the clocks, gossip and the faults are drawn from the
 //! seed, so the same seed lives the same life and gives the same trace digest.
+//!
+//! In reading order: [`options`] what kind of life a seed has · [`world`] how it is lived · [`node`] one node ·
+//! [`disk`] what survives a crash.
 
 pub mod disk;
 pub mod node;
+pub mod options;
 pub mod world;
 
-pub use world::{Options, Outcome, World};
+pub use options::{Council, Options};
+pub use world::{Outcome, World};
 
 use rkv_vnode::Fault;
 

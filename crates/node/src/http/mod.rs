@@ -1,0 +1,135 @@
+//! This file answers: what does a node serve over HTTP?
+//!
+//! Health for whoever watches it, and `/v1`, which the command line calls: the JSON documents are promised to scripts.
+//! Handlers ask the engine and put what it says into a document; what the document says is decided in plain functions
+//! of a [`survey::Survey`].
+//!
+//! In reading order: `door` who may call · `input` what a request says · `error` the one shape of errors · `awaited` how
+//! a handler waits for the engine · `survey` the cluster as this node sees it · `health` · `standing`, `members`,
+//! `settled`, `plan`, `ring`, `transfers`, `can_stop` one document each · `change` what an operator changes · `ping` ·
+//! `kv` · `faults` · `limited` how many connections.
+
+mod awaited;
+mod can_stop;
+mod change;
+mod door;
+mod error;
+mod faults;
+mod health;
+mod input;
+mod kv;
+mod limited;
+mod members;
+mod ping;
+mod plan;
+mod ring;
+#[cfg(test)]
+mod served;
+mod settled;
+mod standing;
+mod survey;
+mod transfers;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use rkv_kv::Engine;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+pub(crate) use faults::FaultsHandle;
+pub(crate) use health::NodeState;
+
+use error::ApiError;
+use limited::Limited;
+
+/// Rounds of reports under way at once, for all callers together: each of them asks every member.
+const SURVEYS: usize = 4;
+/// Connections open at once; further ones wait to be accepted.
+const CONNECTIONS: usize = 1024;
+
+/// What the handlers work on.
+pub(crate) struct Http {
+    engine: Arc<Engine>,
+    /// `http.token`; none: no token is asked for.
+    token: Option<String>,
+    /// Only with `--faults`.
+    faults: Option<FaultsHandle>,
+    state: Arc<NodeState>,
+    surveys: Semaphore,
+}
+
+impl Http {
+    /// What the handlers of one node work on.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        token: Option<String>,
+        faults: Option<FaultsHandle>,
+        state: Arc<NodeState>,
+    ) -> Arc<Http> {
+        Arc::new(Http {
+            engine,
+            token,
+            faults,
+            state,
+            surveys: Semaphore::new(SURVEYS),
+        })
+    }
+}
+
+/// All paths.
+pub(crate) fn router(http: Arc<Http>) -> Router {
+    let bounds = http.engine.bounds();
+    // Base64 is a third longer, and text in JSON may be escaped.
+    let most = 2 * (bounds.key_bytes + bounds.value_bytes) + (64 << 10);
+    let v1 = Router::new()
+        .route("/status", get(standing::show))
+        .route("/cluster/members", get(members::show))
+        .route("/cluster/status", get(settled::show))
+        .route("/cluster/plan", get(plan::show))
+        .route("/cluster/ring", get(ring::show))
+        .route("/cluster/transfers", get(transfers::show))
+        .route("/cluster/can-stop", get(can_stop::show))
+        .route("/cluster/join", post(change::join))
+        .route("/cluster/leave", post(change::leave))
+        .route("/cluster/commit", post(change::commit))
+        .route("/cluster/clear", post(change::clear))
+        .route("/ping", post(ping::ping))
+        .route("/kv/get", post(kv::get))
+        .route("/kv/put", post(kv::put))
+        .route("/kv/delete", post(kv::delete))
+        .route(
+            "/faults",
+            get(faults::show).post(faults::replace).delete(faults::heal),
+        )
+        .method_not_allowed_fallback(async || ApiError::wrong_method())
+        .fallback(async || ApiError::unknown_path())
+        .layer(DefaultBodyLimit::max(most))
+        .layer(axum::middleware::from_fn_with_state(
+            http.clone(),
+            door::check,
+        ))
+        .with_state(http.clone());
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/health/cluster", get(health::cluster))
+        .method_not_allowed_fallback(async || ApiError::wrong_method())
+        .fallback(async || ApiError::unknown_path())
+        .with_state(http)
+        .nest("/v1", v1)
+}
+
+/// Serves until `shutdown` is done, then finishes what is under way: every request has a deadline of its own.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(Limited::new(listener, CONNECTIONS), router)
+        .with_graceful_shutdown(shutdown)
+        .await
+}

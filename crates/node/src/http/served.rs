@@ -1,0 +1,361 @@
+//! This file answers: do the pieces serve a node together?
+//!
+//! One engine over a store in memory, one listener on loopback, and a keeper that is stepped by whoever tells it
+//! something.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use parking_lot::Mutex;
+use rkv_cluster::keeper::{Keeper, RingStore};
+use rkv_kv::{Bounds, Engine, Keyspace, KvService, Surroundings};
+use rkv_quorum::clock::{Clock, Drift};
+use rkv_quorum::policy::Defaults;
+use rkv_ring::cluster::{ClusterMessage, Config, Event, Facts, Stored, Target};
+use rkv_ring::{Cluster, ClusterId, NodeName, PartitionCount, Ring};
+use rkv_storage::{BackendKind, Durability};
+use rkv_vnode::ping::Ping;
+use rkv_vnode::{Beginning, Fault, Host, Limits, Settings, World};
+use rkv_wire::faults::FaultSwitch;
+use rkv_wire::message::Message;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::survey::fixture::identity;
+use super::*;
+
+/// A node with nobody around it.
+struct Alone {
+    start: Instant,
+    keeper: Mutex<std::sync::mpsc::Sender<Event>>,
+}
+
+impl World for Alone {
+    fn now_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
+    fn wall_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.unwrap().as_millis() as u64
+    }
+
+    fn send(&self, to: &NodeName, message: Message) {
+        panic!("there is nobody to send {to} {message:?}");
+    }
+}
+
+impl Surroundings for Alone {
+    fn tell_keeper(&self, event: Event) {
+        // Ends with the keeper's thread.
+        let _ = self.keeper.lock().send(event);
+    }
+    fn send_cluster(&self, _: Target, _: ClusterMessage) {}
+    fn publish(&self, _: Facts) {}
+    fn adopted(&self, _: &Arc<Ring>) {}
+    fn left(&self) {}
+    fn warn(&self, text: String) {
+        panic!("{text}");
+    }
+}
+
+struct Forgets;
+
+impl RingStore for Forgets {
+    fn save(&mut self, _: &Stored) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn engine(dir: &std::path::Path, faults: rkv_storage::Faults) -> Arc<Engine> {
+    let (keeper, events) = std::sync::mpsc::channel();
+    let world = Arc::new(Alone {
+        start: Instant::now(),
+        keeper: Mutex::new(keeper),
+    });
+    let me = identity(1);
+    let q = PartitionCount::new(16).unwrap();
+    let stored = Stored::found(&me, ClusterId(7), "rkv", q, 3);
+    let opened = rkv_storage::open(BackendKind::Memory, dir).unwrap();
+    let interval = std::time::Duration::from_millis(100);
+    let store = rkv_storage::start(opened.backend, Durability::Batch, interval, faults).unwrap();
+    let settings = Settings {
+        boot: 1,
+        max_drift_ms: 500,
+        grace_ms: 10_000,
+        anti_entropy_ms: 1_000,
+        fault: Fault::default(),
+    };
+    let host = Host::open(
+        me.name.clone(),
+        stored.ring.clone(),
+        vec![Arc::new(Ping), Arc::new(KvService)],
+        store,
+        world.clone(),
+        settings,
+        Limits::new(2),
+        Beginning::Founded,
+    );
+    let keyspace = Keyspace::default_with(Defaults::default());
+    let clock = Arc::new(Clock::new(1, 500));
+    let engine = Engine::start(
+        host.unwrap_or_else(|error| panic!("{error}")),
+        world.clone(),
+        clock,
+        Drift::new(500),
+        keyspace,
+        Bounds::default(),
+        1,
+    );
+    let machine = Cluster::new(me, stored, Config::default(), 0);
+    let outward = engine.clone();
+    std::thread::spawn(move || {
+        let mut keeper = Keeper::new(machine, Box::new(Forgets));
+        for event in events {
+            keeper.step(world.now_ms(), event, &*outward);
+        }
+    });
+    engine
+}
+
+struct Served {
+    base: String,
+    state: Arc<NodeState>,
+    stop: oneshot::Sender<()>,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    _dir: tempfile::TempDir,
+}
+
+async fn served(token: Option<&str>, with_faults: bool) -> Served {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = rkv_storage::Faults::default();
+    let engine = engine(dir.path(), disk.clone());
+    let faults = with_faults.then(|| FaultsHandle::new(Arc::new(FaultSwitch::new()), disk));
+    let state = Arc::new(NodeState::default());
+    let http = Http::new(engine, token.map(str::to_owned), faults, state.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (stop, stopped) = oneshot::channel();
+    let until = async { drop(stopped.await) };
+    Served {
+        base,
+        state,
+        stop,
+        serving: tokio::spawn(serve(listener, router(http), until)),
+        _dir: dir,
+    }
+}
+
+impl Served {
+    /// Status and document of one request.
+    async fn ask(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<Value>,
+        token: Option<&'static str>,
+    ) -> (u16, Value) {
+        let url = format!("{}{path}", self.base);
+        let asking = tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .build()
+                .into();
+            let mut request = axum::http::Request::builder().method(method).uri(url);
+            if let Some(token) = token {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            let body = body.map(|body| body.to_string()).unwrap_or_default();
+            let mut response = agent.run(request.body(body).unwrap()).unwrap();
+            let text = response.body_mut().read_to_string().unwrap();
+            let document = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            (response.status().as_u16(), document)
+        });
+        asking.await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path, None, None).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.ask("POST", path, Some(body), None).await
+    }
+}
+
+/// Lost without it: each document is right by itself and no path leads to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_answers_every_path() {
+    let node = served(None, false).await;
+    assert_eq!(node.get("/health/live").await.0, 200);
+    let ready = node.get("/health/ready").await;
+    assert_eq!((ready.0, &ready.1["reason"]), (503, &json!("starting")));
+    node.state.set_ready();
+    assert_eq!(node.get("/health/ready").await.0, 200);
+    let health = node.get("/health/cluster").await;
+    assert_eq!((health.0, &health.1["health"]), (200, &json!("ok")));
+
+    let three = json!({"key": "a", "value": "1", "n": 3, "w": 3});
+    let (status, put) = node.post("/v1/kv/put", three).await;
+    assert_eq!((status, &put["ok"]), (200, &json!(true)), "{put}");
+    assert_eq!(put["replicas"].as_array().unwrap().len(), 3);
+    let (_, got) = node.post("/v1/kv/get", json!({"key_base64": "YQ=="})).await;
+    assert_eq!((&got["found"], &got["value"]), (&json!(true), &json!("1")));
+    assert_eq!(got["context"], put["context"]);
+    let context = put["context"].clone();
+    let (status, _) = node
+        .post("/v1/kv/delete", json!({"key": "a", "context": context}))
+        .await;
+    assert_eq!(status, 200);
+    let (status, got) = node.post("/v1/kv/get", json!({"key": "a", "r": 2})).await;
+    assert_eq!((status, &got["found"]), (200, &json!(false)));
+
+    let (_, pong) = node.post("/v1/ping", json!({"value": 3})).await;
+    assert_eq!((&pong["pong"], &pong["node"]), (&json!(4), &json!("node1")));
+
+    for path in [
+        "members",
+        "status",
+        "plan",
+        "ring",
+        "ring?key=a",
+        "transfers",
+        "can-stop",
+    ] {
+        let (status, document) = node.get(&format!("/v1/cluster/{path}")).await;
+        assert_eq!(status, 200, "{path}: {document}");
+    }
+    assert_eq!(node.get("/v1/cluster/plan").await.1["plan"], json!(null));
+    assert_eq!(node.get("/v1/cluster/status").await.1["settled"], true);
+    assert_eq!(node.get("/v1/status").await.1["health"], "ok");
+
+    let Served { stop, serving, .. } = node;
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}
+
+/// Lost without it: somebody's mistake would be answered with something that no script reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_mistake_gets_the_error_document() {
+    let node = served(None, false).await;
+    let key = "k".repeat(70_000);
+    let padding = "v".repeat(17 << 20);
+    for (path, body, status, kind, reason) in [
+        ("/v1/kv/get", json!({"key": ""}), 400, "usage", "bad_key"),
+        ("/v1/kv/get", json!({"key": key}), 400, "usage", "bad_key"),
+        (
+            "/v1/kv/get",
+            json!({"key": "a", "r": 4}),
+            400,
+            "usage",
+            "bad_quorum",
+        ),
+        ("/v1/kv/get", json!({"kye": "a"}), 400, "usage", "bad_body"),
+        (
+            "/v1/kv/put",
+            json!({"key": "a", "value": padding}),
+            400,
+            "usage",
+            "bad_body",
+        ),
+        (
+            "/v1/kv/put",
+            json!({"key": "a"}),
+            400,
+            "usage",
+            "missing_field",
+        ),
+        (
+            "/v1/kv/get",
+            json!({"key": "a", "keyspace": "x"}),
+            400,
+            "usage",
+            "no_such_keyspace",
+        ),
+        ("/v1/ping", json!({"value": "x"}), 400, "usage", "bad_value"),
+        (
+            "/v1/cluster/join",
+            json!({"peer": "x"}),
+            400,
+            "usage",
+            "bad_peer",
+        ),
+        (
+            "/v1/cluster/commit",
+            json!({}),
+            409,
+            "refused",
+            "nothing_planned",
+        ),
+        (
+            "/v1/cluster/leave",
+            json!({}),
+            409,
+            "refused",
+            "only_member",
+        ),
+        (
+            "/v1/cluster/leave",
+            json!({"node": "x"}),
+            409,
+            "refused",
+            "not_member",
+        ),
+        (
+            "/v1/faults",
+            json!({"drop": ["x"]}),
+            409,
+            "refused",
+            "faults_disabled",
+        ),
+        (
+            "/v1/cluster/members",
+            json!({}),
+            405,
+            "usage",
+            "wrong_method",
+        ),
+        ("/v1/nothing", json!({}), 404, "usage", "unknown_path"),
+        ("/nothing", json!({}), 404, "usage", "unknown_path"),
+    ] {
+        let (got, document) = node.post(path, body).await;
+        let error = &document["error"];
+        assert_eq!(
+            (got, &error["kind"]),
+            (status, &json!(kind)),
+            "{path}: {document}"
+        );
+        assert_eq!(error["reason"], reason, "{path}: {document}");
+        assert!(error["message"].is_string() && error["replicas"].is_array());
+    }
+    let (status, document) = node.get("/v1/cluster/can-stop?node=x").await;
+    assert_eq!(
+        (status, &document["error"]["reason"]),
+        (409, &json!("not_member"))
+    );
+    let (status, _) = node.get("/v1/cluster/can-stop?nod=x").await;
+    assert_eq!(status, 400);
+}
+
+/// Lost without it: the token would guard some paths and not others, and faults would be told to a switch of nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_guards_all_but_health() {
+    let node = served(Some("secret"), true).await;
+    assert_eq!(node.get("/health/live").await.0, 200);
+    assert_eq!(node.get("/health/cluster").await.0, 200);
+    for path in ["/v1/status", "/v1/faults", "/v1/nothing"] {
+        assert_eq!(node.get(path).await.0, 401, "{path}");
+    }
+    let token = Some("secret");
+    assert_eq!(node.ask("GET", "/v1/status", None, token).await.0, 200);
+
+    let put = || Some(json!({"key": "a", "value": "1", "timeout_ms": 200}));
+    let full = Some(json!({"disk": "full"}));
+    assert_eq!(node.ask("POST", "/v1/faults", full, token).await.0, 200);
+    let (_, faults) = node.ask("GET", "/v1/faults", None, token).await;
+    assert_eq!(faults["disk"], "full");
+    let (status, refused) = node.ask("POST", "/v1/kv/put", put(), token).await;
+    assert_eq!(status, 503, "{refused}");
+    assert_eq!(node.ask("DELETE", "/v1/faults", None, token).await.0, 200);
+    assert_eq!(node.ask("POST", "/v1/kv/put", put(), token).await.0, 200);
+}

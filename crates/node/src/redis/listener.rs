@@ -1,0 +1,89 @@
+//! This file answers: which connections are taken, and when do they end?
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rkv_kv::Engine;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+
+use super::connection::Connection;
+use super::server::{RedisConfig, Server};
+
+/// A peer that has been silent for so long is asked whether it is still there; one whose machine is gone does not
+/// answer, and its connection ends.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(300);
+/// How often it is asked.
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(20);
+/// How long no connection is taken after one could not be: the system is short of something.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Serves the Redis protocol on `listener` until `shutdown` is true (or nobody is left who could say so): then no
+/// connection is taken, requests under way are finished, and this returns when all connections are closed.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    engine: Arc<Engine>,
+    config: RedisConfig,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let unknown = || SocketAddr::from(([0, 0, 0, 0], 0));
+    let local = listener.local_addr().unwrap_or_else(|_| unknown());
+    let server = Arc::new(Server::new(engine, config, local));
+    let stop = shutdown.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|stop| *stop) => break,
+            Some(ended) = connections.join_next() => look_at(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, addr)) => {
+                    if let Some(connection) = admit(&server, &stream, addr) {
+                        connections.spawn(connection.run(stream, stop.clone()));
+                    } else {
+                        turn_away(stream);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("a redis connection could not be taken: {error}");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        look_at(ended);
+    }
+}
+
+fn admit(server: &Arc<Server>, stream: &TcpStream, addr: SocketAddr) -> Option<Connection> {
+    let admitted = server.admit(addr)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_AGAIN);
+    let is_set_up = stream
+        .set_nodelay(true)
+        .and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    if let Err(error) = is_set_up {
+        tracing::debug!("a redis connection from {addr} has not all its options: {error}");
+    }
+    Some(Connection::new(admitted))
+}
+
+/// Says why, if the socket takes it at once.
+fn turn_away(stream: TcpStream) {
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(b"-ERR max number of clients reached\r\n");
+    }
+}
+
+fn look_at(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!("a redis connection ended by a fault of ours: {error}");
+    }
+}

@@ -1,0 +1,104 @@
+//! This file answers: what kind of life does a seed have?
+
+use rkv_vnode::Fault;
+
+/// How a life is drawn.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// All that is random comes from it.
+    pub seed: u64,
+    /// Nodes that end up in the cluster.
+    pub nodes: usize,
+    /// Q.
+    pub partitions: u16,
+    /// Whether the disks forget everything at a crash.
+    pub volatile: bool,
+    /// A fault built in on purpose.
+    pub fault: Fault,
+    /// How long faults go on, in virtual milliseconds; then everything heals.
+    pub trouble_ms: u64,
+    /// Within how long after the last fault everything must have settled.
+    pub settle_within_ms: u64,
+    /// Keys that all clients use.
+    pub keys: u32,
+    /// Keys that each node is given before it joins.
+    pub own_keys: u32,
+    /// Whether the last node leaves again.
+    pub leaves: bool,
+    /// What those who choose rings have to bear.
+    pub council: Council,
+    /// Whether to print what happens.
+    pub trace: bool,
+}
+
+/// The pace of choosing rings, and what goes wrong with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Council {
+    /// How long a node is silent before it is suspected.
+    pub detection_ms: u64,
+    /// The least time between two epochs.
+    pub epoch_interval_ms: u64,
+    /// One in how many messages about rings comes late, up to a second and a half.
+    pub late_one_in: u32,
+    /// A keeper dies after at most so many effects, between any two of them.
+    pub dies_within: u64,
+    /// How soon it is back, from and to.
+    pub back_ms: (u64, u64),
+    /// How often somebody is taken for dead who is not, at most; `None`: only when the nemesis thinks of it.
+    pub rumour_ms: Option<u64>,
+    /// Whether operators stage and withdraw changes all the time, so that there is always an epoch to choose.
+    pub unrest: bool,
+}
+
+impl Council {
+    /// As it usually is.
+    pub const CALM: Council = Council {
+        detection_ms: 700,
+        epoch_interval_ms: 300,
+        late_one_in: 100,
+        dies_within: 4_000,
+        back_ms: (200, 3_000),
+        rumour_ms: None,
+        unrest: false,
+    };
+
+    /// A storm: who was promised something comes back before the promise is called in, and old ballots arrive after
+    /// new ones. Only so does it show whether promises are kept.
+    pub const STORM: Council = Council {
+        detection_ms: 300,
+        epoch_interval_ms: 100,
+        late_one_in: 2,
+        dies_within: 120,
+        back_ms: (10, 300),
+        rumour_ms: Some(300),
+        unrest: true,
+    };
+}
+
+impl Options {
+    /// The usual life of `seed`: what differs between lives is drawn from it.
+    pub fn of_seed(seed: u64) -> Options {
+        let nodes = 3 + (seed % 2) as usize;
+        let leaves = seed % 4 == 1;
+        // Staging and withdrawing would get in the way of a node that leaves.
+        let stormy = seed % 3 == 2 && !leaves;
+        Options {
+            seed,
+            nodes,
+            partitions: 8,
+            volatile: seed % 5 == 4,
+            fault: Fault::None,
+            trouble_ms: 14_000,
+            settle_within_ms: 90_000,
+            keys: 12,
+            own_keys: 3,
+            leaves,
+            council: if stormy {
+                Council::STORM
+            } else {
+                Council::CALM
+            },
+            trace: false,
+        }
+    }
+}
