@@ -76,11 +76,14 @@ impl Global {
     pub(crate) fn node(&self) -> Result<Node, Failure> {
         let token = match &self.token_file {
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|why| Failure::usage(format!("--token-file {}: {why}", path.display())))?;
+                let text = std::fs::read_to_string(path).map_err(|why| {
+                    Failure::usage(format!("--token-file {}: {why}", path.display()))
+                })?;
                 Some(text.trim().to_owned())
             }
-            None => std::env::var("RKV_TOKEN").ok().filter(|token| !token.is_empty()),
+            None => std::env::var("RKV_TOKEN")
+                .ok()
+                .filter(|token| !token.is_empty()),
         };
         Ok(Node::at(&self.node_url, token))
     }

@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use rkv_storage::{BackendKind, Durability};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use doors::DoorError;
 pub(crate) use layers::{ConfigError, Loaded, Sources};
 pub(crate) use secret::Secret;
 

@@ -14,7 +14,9 @@ pub(crate) enum Unit {
 /// `250ms`, `5s`, `1.5s`, `2m`, `1h`; a bare number is in `bare`. Else what is allowed.
 pub(crate) fn parse(text: &str, bare: Unit) -> Result<Duration, String> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let seconds = match (unit, bare) {
         ("ms", _) | ("", Unit::Millis) => 0.001,
@@ -26,7 +28,11 @@ pub(crate) fn parse(text: &str, bare: Unit) -> Result<Duration, String> {
     let number: f64 = number.parse().map_err(|_| not_a_duration(text))?;
     // rounded to microseconds: 0.001 has no exact binary form
     let micros = (number * seconds * 1e6).round();
-    if micros <= 1e15 { Ok(Duration::from_micros(micros as u64)) } else { Err(not_a_duration(text)) }
+    if micros <= 1e15 {
+        Ok(Duration::from_micros(micros as u64))
+    } else {
+        Err(not_a_duration(text))
+    }
 }
 
 fn not_a_duration(text: &str) -> String {

@@ -7,7 +7,10 @@ mod cli;
 mod config;
 mod demo;
 mod duration;
+mod http;
+mod redis;
 mod start;
+mod world;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,7 +35,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// Any node takes any request, each value lies on N nodes, and quorums of R and W decide when an answer is one.
 #[derive(Debug, Parser)]
-#[command(name = "rkv", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "rkv",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Examples:
   rkv demo                       see it all in a minute
   rkv start                      one node, data in ./data
@@ -41,7 +48,8 @@ Examples:
   rkv cluster join 10.0.0.1:7379 this node asks to join that one's cluster
   rkv cluster plan               what would happen; then: rkv cluster commit
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 the node cannot be reached, 4 refused, 5 timed out.")]
+Exit codes: 0 done, 1 failed, 2 usage, 3 the node cannot be reached, 4 refused, 5 timed out."
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -145,7 +153,9 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Cluster {
     /// This node asks to join the cluster that PEER belongs to; staged until a commit
-    #[command(after_help = "Example:\n  rkv --node http://127.0.0.1:8298 cluster join 127.0.0.1:8199")]
+    #[command(
+        after_help = "Example:\n  rkv --node http://127.0.0.1:8298 cluster join 127.0.0.1:8199"
+    )]
     Join {
         /// `host:port` of the peer listener of a node in that cluster
         peer: String,
@@ -209,7 +219,9 @@ enum Configuration {
         layers: Layers,
     },
     /// Print what holds and where each value comes from, secrets as ***
-    #[command(after_help = "Example:\n  rkv config show --config config/node1.toml --set ring.partitions=32")]
+    #[command(
+        after_help = "Example:\n  rkv config show --config config/node1.toml --set ring.partitions=32"
+    )]
     Show {
         #[command(flatten)]
         layers: Layers,
@@ -249,7 +261,10 @@ fn main() -> ExitCode {
 
 /// Help and version are no errors; everything else is a usage error, as a document if one was asked for.
 fn not_understood(error: &clap::Error) -> u8 {
-    let is_wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let is_wanted = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
     let wants_json = std::env::args_os().any(|argument| argument == "--json");
     if !is_wanted && wants_json {
         let text = error.render().to_string();
@@ -271,8 +286,12 @@ fn run(cli: Cli) -> Result<End, Failure> {
         Command::Get { key, asked } => kv::get(global, key, &asked),
         Command::Put { key, value, asked } => kv::put(global, key, value, &asked),
         Command::Delete { key, asked } => kv::delete(global, key, &asked),
-        Command::Configuration(Configuration::Check { layers }) => configuration::check(global, &layers.sources()),
-        Command::Configuration(Configuration::Show { layers }) => configuration::show(global, &layers.sources()),
+        Command::Configuration(Configuration::Check { layers }) => {
+            configuration::check(global, &layers.sources())
+        }
+        Command::Configuration(Configuration::Show { layers }) => {
+            configuration::show(global, &layers.sources())
+        }
         Command::Completions { shell } => completions::completions(global, shell, Cli::command()),
     }
 }
@@ -295,7 +314,10 @@ fn run_cluster(global: &Global, command: Cluster) -> Result<End, Failure> {
 
 fn start_node(layers: Layers, faults: bool) -> Result<End, Failure> {
     let loaded = Config::load(&layers.sources())?;
-    loaded.config.check_doors().map_err(|error| Failure::usage(error.to_string()))?;
+    loaded
+        .config
+        .check_doors()
+        .map_err(|error| Failure::usage(error.to_string()))?;
     match start::run(loaded.config, faults) {
         Ok(()) => Ok(End::Done),
         Err(error) => Err(match error.downcast::<Failure>() {
@@ -350,7 +372,14 @@ mod tests {
             let words = std::iter::once("rkv").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["cluster remove n", "cluster repair", "keyspace list", "bench", "demo --backend dets", "put k"] {
+        for line in [
+            "cluster remove n",
+            "cluster repair",
+            "keyspace list",
+            "bench",
+            "demo --backend dets",
+            "put k",
+        ] {
             let words = std::iter::once("rkv").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

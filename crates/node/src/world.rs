@@ -65,13 +65,14 @@ impl RealWorld {
     pub(crate) fn gossip_is(&self, gossip: Arc<dyn Gossip>) {
         let gossip = self.gossip.get_or_init(|| gossip);
         if let Some(facts) = self.facts.lock().take() {
-            gossip.publish_ring(facts);
+            gossip.publish(facts);
         }
     }
 
     /// `node` is reached at `address`.
     pub(crate) fn heard_address(&self, node: &NodeName, address: &str) {
-        if address.is_empty() || self.addresses.load().get(node).map(String::as_str) == Some(address)
+        if address.is_empty()
+            || self.addresses.load().get(node).map(String::as_str) == Some(address)
         {
             return;
         }
@@ -80,6 +81,13 @@ impl RealWorld {
             known.insert(node.clone(), address.to_owned());
             known
         });
+    }
+
+    /// Who is reached at `address`.
+    pub(crate) fn node_at(&self, address: &str) -> Option<NodeName> {
+        let known = self.addresses.load();
+        let found = known.iter().find(|(_, known)| *known == address);
+        found.map(|(node, _)| node.clone())
     }
 
     fn envelope(&self, message: Message) -> Envelope {
@@ -100,7 +108,13 @@ impl RealWorld {
         let transport = self.transport.clone();
         self.runtime.spawn(async move {
             match transport.connect(&address).await {
-                Ok(peer) => transport.send(&Peer { name: peer.name, address }, envelope),
+                Ok(peer) => transport.send(
+                    &Peer {
+                        name: peer.name,
+                        address,
+                    },
+                    envelope,
+                ),
                 Err(error) => tracing::warn!(address, %error, "cannot reach a peer address"),
             }
         });
@@ -145,7 +159,7 @@ impl Surroundings for RealWorld {
 
     fn publish(&self, facts: Facts) {
         match self.gossip.get() {
-            Some(gossip) => gossip.publish_ring(facts),
+            Some(gossip) => gossip.publish(facts),
             None => *self.facts.lock() = Some(facts),
         }
     }
@@ -159,7 +173,11 @@ impl Surroundings for RealWorld {
                 }
             }
         }
-        tracing::info!(epoch = ring.epoch.0, moves = ring.moves.len(), "ring adopted");
+        tracing::info!(
+            epoch = ring.epoch.0,
+            moves = ring.moves.len(),
+            "ring adopted"
+        );
     }
 
     fn left(&self) {
@@ -191,7 +209,13 @@ impl Handler for Inbox {
             Role::Client => {
                 if matches!(envelope.message, Message::Command { .. }) {
                     self.world.heard_address(&from.name, &from.address);
-                    engine.message(&from.name, Envelope { clock: 0, ..envelope });
+                    engine.message(
+                        &from.name,
+                        Envelope {
+                            clock: 0,
+                            ..envelope
+                        },
+                    );
                 }
             }
         }

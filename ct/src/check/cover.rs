@@ -10,17 +10,18 @@ use rkv_wire::message::{CopyId, ServiceId};
 
 use crate::sim::node::SimNode;
 
-/// Remembers which copies were draining.
+/// Remembers which copies were more than a beginning.
 #[derive(Default)]
 pub struct Cover {
-    draining: BTreeMap<(usize, Partition), bool>,
+    whole: BTreeMap<(usize, Partition), bool>,
 }
 
 impl Cover {
-    /// A step was taken.
+    /// A step was taken. A copy that received is no concern of this promise: its source still has everything.
     pub fn step(&mut self, nodes: &[SimNode]) -> Result<(), String> {
         for (at, node) in nodes.iter().enumerate() {
             let Some(running) = &node.running else {
+                self.whole.retain(|(of, _), _| *of != at);
                 continue;
             };
             let view = running.engine.view();
@@ -30,15 +31,13 @@ impl Cover {
                     partition,
                 };
                 let look = |phase: &Phase, _: &_| {
-                    (
-                        matches!(phase, Phase::Draining { .. }),
-                        *phase == Phase::Absent,
-                    )
+                    let receiving = matches!(phase, Phase::Receiving { .. });
+                    (receiving, *phase == Phase::Absent)
                 };
-                let Some((draining, absent)) = running.engine.host().inspect(copy, look) else {
+                let Some((receiving, absent)) = running.engine.host().inspect(copy, look) else {
                     continue;
                 };
-                let was = self.draining.insert((at, partition), draining);
+                let was = self.whole.insert((at, partition), !receiving && !absent);
                 if was == Some(true) && absent && !node.disk.is_forgetful() {
                     covered(nodes, node, partition)?;
                 }
@@ -48,7 +47,8 @@ impl Cover {
     }
 }
 
-/// The drop has been wished for and has not happened yet: what it will take must be elsewhere.
+/// The drop has been wished for and waits for the disk: what it will take is still to be seen there, and must be synced
+/// elsewhere.
 fn covered(nodes: &[SimNode], node: &SimNode, partition: Partition) -> Result<(), String> {
     let Some(running) = &node.running else {
         return Ok(());

@@ -1,14 +1,15 @@
 //! Promise 3: each acknowledged write that is not superseded is in some copy, hint or undropped source, as long as
 //! fewer than w of its holders lost their disks; and once settled, in all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rkv_quorum::Version;
 use rkv_quorum::clock::Stamp;
-use rkv_ring::Slot;
+use rkv_ring::{NodeName, Slot};
 use rkv_storage::{Space, StoreKey};
 use rkv_vnode::hint::Hint;
+use rkv_wire::message::CopyState;
 
 use crate::history::History;
 use crate::sim::disk::Crash;
@@ -16,34 +17,79 @@ use crate::sim::node::SimNode;
 
 /// How often all disks are read: it costs.
 const EVERY_MS: u64 = 200;
-/// What survives a power cut is promised for one machine at a time: crashes closer together than this are one.
-const APART_MS: u64 = 6_000;
+/// What was written so shortly before a power cut may not be synced: the interval, and a disk's delay.
+const UNSYNCED_MS: u64 = 150;
+/// A disk that forgot everything is refilled, and what hints it held are made up for among the owners, within this.
+const REFILLED_MS: u64 = 6_000;
 
 /// Looks for acknowledged writes on all disks.
 #[derive(Default)]
 pub struct Held {
     looked_ms: u64,
-    lossy: Vec<(u64, String)>,
     now_ms: u64,
+    /// The last power cut of each machine.
+    cut: BTreeMap<NodeName, u64>,
+    /// Disks that forgot everything and may not be refilled yet, and since when.
+    forgot: BTreeMap<NodeName, u64>,
     excused: bool,
+    excused_keys: BTreeSet<String>,
 }
 
 impl Held {
-    /// A node crashed; only what loses writes matters here.
-    pub fn crashed(&mut self, node: &SimNode, how: Crash) {
-        if how == Crash::PowerCut || node.disk.is_forgetful() {
-            let now_ms = self.now_ms;
-            let recent = |(at, name): &(u64, String)| {
-                at + APART_MS > now_ms && *name != node.name.to_string()
-            };
-            self.excused |= self.lossy.iter().any(recent) || is_quorum_alone(node);
-            self.lossy.push((now_ms, node.name.to_string()));
+    /// A node crashed; only what loses writes matters here. More than the promises speak of is excused: for the whole
+    /// life when w replicas were lost at once, for a key when the only node that ever had it lost it.
+    pub fn crashed(&mut self, nodes: &[SimNode], at: usize, how: Crash, history: &History) {
+        let node = &nodes[at];
+        let (name, now_ms) = (node.name.clone(), self.now_ms);
+        let forgetful = node.disk.is_forgetful();
+        if forgetful {
+            self.forgot.remove(&name);
+            self.excused |= !self.forgot.is_empty() || is_quorum_alone(node);
+            self.forgot.insert(name.clone(), now_ms);
+        } else if how == Crash::PowerCut {
+            self.cut.retain(|_, at| *at + 2 * UNSYNCED_MS > now_ms);
+            self.cut.remove(&name);
+            self.excused |= !self.cut.is_empty() || is_quorum_alone(node);
+            self.cut.insert(name.clone(), now_ms);
+        } else {
+            return;
+        }
+        let own = format!("{name}-");
+        for put in history.puts.iter().filter(|put| put.key.starts_with(&own)) {
+            let unsynced = put.end.as_ref().is_some_and(|(at, _)| at + UNSYNCED_MS > now_ms);
+            let key = store_key(&put.key);
+            let elsewhere = nodes.iter().any(|other| other.disk.entry(&key).is_some());
+            if (forgetful || unsynced) && !elsewhere {
+                self.excused_keys.insert(put.key.clone());
+            }
         }
     }
 
     /// Whether more disks were lost at once than the promises speak of.
     pub fn is_excused(&self) -> bool {
         self.excused
+    }
+
+    /// The newest version of each key that was acknowledged and may not be lost.
+    pub fn newest<'h>(&self, history: &'h History) -> BTreeMap<&'h str, Stamp> {
+        let mut newest = history.newest_acknowledged();
+        newest.retain(|key, _| !self.excused_keys.contains(*key));
+        newest
+    }
+
+    /// A disk that forgot counts again when none of its copies catches up any more.
+    fn note_refilled(&mut self, nodes: &[SimNode]) {
+        let now_ms = self.now_ms;
+        let is_refilled = |name: &NodeName| {
+            let node = nodes.iter().find(|node| node.name == *name);
+            let report = node.and_then(|node| Some(node.running.as_ref()?.engine.host().report()));
+            report.is_some_and(|report| {
+                let mut copies = report.copies.iter();
+                copies.all(|copy| copy.state != CopyState::CatchingUp)
+            })
+        };
+        self.forgot
+            .retain(|name, since| *since + REFILLED_MS > now_ms || !is_refilled(name));
     }
 
     /// Looks, when it is time.
@@ -57,8 +103,9 @@ impl Held {
         if self.excused || now_ms < self.looked_ms + EVERY_MS {
             return Ok(());
         }
+        self.note_refilled(nodes);
         self.looked_ms = now_ms;
-        let newest = history.newest_acknowledged();
+        let newest = self.newest(history);
         if newest.is_empty() {
             return Ok(());
         }
@@ -97,19 +144,21 @@ fn is_quorum_alone(node: &SimNode) -> bool {
 }
 
 /// Once settled: every owner holds the newest acknowledged version of every key.
-pub fn everywhere(nodes: &[SimNode], history: &History) -> Result<(), String> {
+pub fn everywhere(nodes: &[SimNode], newest: &BTreeMap<&str, Stamp>) -> Result<(), String> {
     let Some(running) = nodes[0].running.as_ref() else {
         return Ok(());
     };
     let ring = running.engine.view().ring().clone();
-    for (key, stamp) in history.newest_acknowledged() {
+    for (key, stamp) in newest {
         let partition = ring.partition_of(Slot::of(key.as_bytes()));
         for owner in ring.row(partition) {
             let node = nodes.iter().find(|node| node.name == *owner);
             let entry = node.and_then(|node| node.disk.entry(&store_key(key)));
             let held = entry.and_then(|entry| Version::peek(&entry).ok()?.stamp());
-            if held < Some(stamp) {
-                return Err(format!("{owner} settled with {key} at {held:?}, acknowledged at {stamp}"));
+            if held < Some(*stamp) {
+                return Err(format!(
+                    "{owner} settled with {key} at {held:?}, acknowledged at {stamp}"
+                ));
             }
         }
     }

@@ -66,8 +66,13 @@ impl Observer {
     }
 
     /// A node crashed.
-    pub fn crashed(&mut self, node: &SimNode, how: Crash) {
-        self.held.crashed(node, how);
+    pub fn crashed(&mut self, nodes: &[SimNode], at: usize, how: Crash, history: &History) {
+        self.held.crashed(nodes, at, how, history);
+    }
+
+    /// Whether more disks were lost at once than the promises about data speak of.
+    pub fn is_excused(&self) -> bool {
+        self.held.is_excused()
     }
 
     /// A step was taken; the first promise that it broke.
@@ -76,7 +81,7 @@ impl Observer {
         self.keep("3 held", held.err());
         let covered = self.cover.step(nodes);
         self.keep("4 cover", covered.err());
-        if !self.held.is_excused() {
+        if !self.is_excused() {
             let met = self.quorum_meets.step(history);
             self.keep("5 quorum meets", met.err());
             let ordered = self.order.step(history);
@@ -88,17 +93,22 @@ impl Observer {
     /// After the last fault: whether everything has come to rest, and as it should.
     pub fn settled(&mut self, nodes: &[SimNode], history: &History) -> Result<(), String> {
         converges::settled(nodes)?;
-        if !self.held.is_excused() {
-            held::everywhere(nodes, history).map_err(|why| {
-                self.broken = Some(format!("3 held: {why}"));
-                why
-            })?;
+        if !self.is_excused() {
+            let held = held::everywhere(nodes, &self.held.newest(history));
+            self.keep("3 held", held.err());
         }
-        if let Err(why) = votes::not_applied(nodes, history) {
-            self.broken = Some(format!("6 votes: {why}"));
-            return Err(why);
-        }
+        let applied = votes::not_applied(nodes, history);
+        self.keep("6 votes", applied.err());
         Ok(())
+    }
+
+    /// Once settled everything was read again, by the gets from number `from` on: whether they have all ended.
+    pub fn read_back(&mut self, history: &History, from: usize) -> Result<bool, String> {
+        if self.is_excused() {
+            return Ok(true);
+        }
+        let read = quorum_meets::read_back(history, from, &self.held.newest(history));
+        read.map_err(|why| format!("5 quorum meets: {why}"))
     }
 
     fn keep(&mut self, promise: &str, broken: Option<String>) {

@@ -1,5 +1,5 @@
 //! Promise 5: a get (r + w > n) begun after an acknowledgement returns that version or a newer one, unless a fallback
-//! voted in either.
+//! voted in either; and once everything has settled, every node reads the newest version of every key.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +40,29 @@ impl QuorumMeets {
         }
         Ok(())
     }
+}
+
+/// The gets from number `from` on were begun after everything had settled: whether all have ended, with what they should.
+pub fn read_back(
+    history: &History,
+    from: usize,
+    newest: &BTreeMap<&str, Stamp>,
+) -> Result<bool, String> {
+    let mut all = true;
+    for get in &history.gets[from..] {
+        let expected = newest.get(get.key.as_str()).copied();
+        match &get.end {
+            None => all = false,
+            Some((_, Got::Version(read))) if *read >= expected => {}
+            Some((_, got)) => {
+                return Err(format!(
+                    "once settled, a get of {} came to {got:?}, and {expected:?} was acknowledged",
+                    get.key
+                ));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The newest version of `key` acknowledged before `began_ms` by owners alone.

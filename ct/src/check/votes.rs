@@ -44,7 +44,10 @@ impl Votes {
                 };
                 let phase = running.engine.host().inspect(copy, |phase, _| phase.clone());
                 let counts = matches!(phase, Some(Phase::Serving | Phase::Forwarding { .. }));
-                if !counts {
+                if counts {
+                    // The answer to an earlier copy of this message may have been lost.
+                    self.asked.remove(&(from, to, *id));
+                } else {
                     self.asked.insert((from, to, *id), copy);
                 }
                 Ok(())

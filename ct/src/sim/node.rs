@@ -125,7 +125,7 @@ pub struct Crashing<'a> {
     pub engine: &'a Engine,
     /// Effects that may still be carried out.
     pub left: &'a AtomicU64,
-    /// Whether one was suppressed.
+    /// Set when one was suppressed: the node died there.
     pub crashed: Cell<bool>,
 }
 

@@ -19,6 +19,8 @@ pub struct Options {
     pub trouble_ms: u64,
     /// Within how long after the last fault everything must have settled.
     pub settle_within_ms: u64,
+    /// One in how many messages about data comes late, up to a second and a half.
+    pub late_one_in: u32,
     /// Keys that all clients use.
     pub keys: u32,
     /// Keys that each node is given before it joins.
@@ -90,6 +92,7 @@ impl Options {
             fault: Fault::None,
             trouble_ms: 14_000,
             settle_within_ms: 90_000,
+            late_one_in: if seed % 3 == 2 { 8 } else { 200 },
             keys: 12,
             own_keys: 3,
             leaves,

@@ -118,6 +118,8 @@ pub struct World {
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     nodes: Vec<SimNode>,
+    /// Nodes whose process stands still, and what waits for each, in order.
+    paused: BTreeMap<usize, Vec<Happening>>,
     /// Links that are cut, each in one direction.
     cut: BTreeSet<(usize, usize)>,
     /// Who takes whom for dead without reason, and until when.
@@ -151,6 +153,7 @@ impl World {
             queue: BTreeMap::new(),
             sequence: 0,
             nodes: Vec::new(),
+            paused: BTreeMap::new(),
             cut: BTreeSet::new(),
             rumours: BTreeMap::new(),
             trace: Xxh3::new(),
@@ -174,7 +177,6 @@ impl World {
                 wall_offset_ms: Arc::new(AtomicI64::new(offset)),
                 running: None,
                 facts: None,
-                paused: false,
                 left: false,
                 power_cut: false,
             });
@@ -281,9 +283,10 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
-        if let Some(node) = happening.process().filter(|node| self.nodes[*node].paused) {
-            // It waits until the process goes on, in order: nothing overtakes what already waits.
-            self.nodes[node].waiting.push(happening);
+        if let Some(node) = happening.process()
+            && let Some(waiting) = self.paused.get_mut(&node)
+        {
+            waiting.push(happening);
             return;
         }
         match happening {

@@ -4,7 +4,6 @@
 //! message. What does not open is dropped and counted. Without a secret the key is one that everybody knows: the format
 //! stays one, and the configuration keeps such listeners on loopback.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,27 +13,14 @@ use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use chitchat::transport::{Socket, Transport};
 use chitchat::{ChitchatMessage, Deserializable, Serializable};
-use parking_lot::RwLock;
 use tokio::net::UdpSocket;
 
 const VERSION: u8 = 1;
 const NONCE: usize = 12;
 const MAX_DATAGRAM: usize = 65_507;
 
-/// Addresses whose datagrams are dropped in both directions: links cut on purpose.
-#[derive(Debug, Clone, Default)]
-pub struct Blocked(Arc<RwLock<BTreeSet<SocketAddr>>>);
-
-impl Blocked {
-    /// Replaces the set.
-    pub fn set(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
-        *self.0.write() = addresses.into_iter().collect();
-    }
-
-    fn contains(&self, address: &SocketAddr) -> bool {
-        self.0.read().contains(address)
-    }
-}
+/// Whether datagrams to and from an address are dropped: links cut on purpose.
+pub type Blocked = Arc<dyn Fn(&SocketAddr) -> bool + Send + Sync>;
 
 /// A transport of sealed datagrams.
 pub(super) struct Sealed {
@@ -89,7 +75,7 @@ struct SealedSocket {
 #[async_trait]
 impl Socket for SealedSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
-        if self.blocked.contains(&to) {
+        if (self.blocked)(&to) {
             return Ok(());
         }
         if let Some(datagram) = seal(&self.cipher, &message.serialize_to_vec()) {
@@ -106,7 +92,7 @@ impl Socket for SealedSocket {
                 tokio::task::yield_now().await;
                 continue;
             };
-            if self.blocked.contains(&from) {
+            if (self.blocked)(&from) {
                 continue;
             }
             let message = open(&self.cipher, &self.buffer[..length])

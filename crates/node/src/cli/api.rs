@@ -62,8 +62,12 @@ pub(crate) struct Answer(pub(crate) String);
 impl Answer {
     /// The document, understood.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_str(&self.0)
-            .map_err(|why| Failure::internal(format!("the node's answer is not understood ({why}): {}", self.0)))
+        serde_json::from_str(&self.0).map_err(|why| {
+            Failure::internal(format!(
+                "the node's answer is not understood ({why}): {}",
+                self.0
+            ))
+        })
     }
 }
 
@@ -78,12 +82,20 @@ impl Node {
     /// The node at `url`; without a scheme it is `http://`.
     pub(crate) fn at(url: &str, token: Option<String>) -> Node {
         let url = url.trim_end_matches('/');
-        let base = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let base = if url.contains("://") {
+            url.to_owned()
+        } else {
+            format!("http://{url}")
+        };
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .timeout_connect(Some(CONNECT_WITHIN));
-        Node { agent: config.build().into(), base, token }
+        Node {
+            agent: config.build().into(),
+            base,
+            token,
+        }
     }
 
     /// Asks for a document.
@@ -105,16 +117,32 @@ impl Node {
     }
 
     /// Sends a body that changes nothing.
-    pub(crate) fn query(&self, path: &str, body: &impl Serialize, within: Duration) -> Result<Answer, Failure> {
+    pub(crate) fn query(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        within: Duration,
+    ) -> Result<Answer, Failure> {
         self.send(path, body, within, Effect::Reads)
     }
 
     /// Sends a body that may change something.
-    pub(crate) fn post(&self, path: &str, body: &impl Serialize, within: Duration) -> Result<Answer, Failure> {
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        within: Duration,
+    ) -> Result<Answer, Failure> {
         self.send(path, body, within, Effect::Writes)
     }
 
-    fn send(&self, path: &str, body: &impl Serialize, within: Duration, effect: Effect) -> Result<Answer, Failure> {
+    fn send(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        within: Duration,
+        effect: Effect,
+    ) -> Result<Answer, Failure> {
         let mut request = self.agent.post(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
@@ -130,14 +158,21 @@ impl Node {
     ) -> Result<Answer, Failure> {
         let mut response = outcome.map_err(|error| self.failed(&error, effect))?;
         let status = response.status();
-        let text = response.body_mut().with_config().limit(ANSWER_BYTES).read_to_string();
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(ANSWER_BYTES)
+            .read_to_string();
         let text = text.map_err(|error| self.failed(&error, effect))?;
         if status.is_success() {
             return Ok(Answer(text.trim().to_owned()));
         }
         Err(Failure::from_document(&text).unwrap_or_else(|| {
             let start: String = text.trim().chars().take(200).collect();
-            Failure::internal(format!("{} answers {status}: is it a node of rkv? {start}", self.base))
+            Failure::internal(format!(
+                "{} answers {status}: is it a node of rkv? {start}",
+                self.base
+            ))
         }))
     }
 
@@ -151,7 +186,9 @@ impl Node {
                 self.unreachable("connection refused")
             }
             ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::TlsRequired => {
-                Failure::usage(format!("--node {base}: {error}; it is written http://HOST:PORT"))
+                Failure::usage(format!(
+                    "--node {base}: {error}; it is written http://HOST:PORT"
+                ))
             }
             ureq::Error::Timeout(_) => Failure::with(
                 Kind::Timeout,

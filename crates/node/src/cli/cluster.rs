@@ -10,11 +10,26 @@ use crate::config::keys;
 
 /// `rkv cluster join PEER`.
 pub(crate) fn join(global: &Global, peer: &str) -> Result<End, Failure> {
-    keys::address(peer).map_err(|why| Failure::usage(format!("PEER {why}: it is the peer address of a node, not http")))?;
+    keys::address(peer).map_err(|why| {
+        Failure::usage(format!(
+            "PEER {why}: it is the peer address of a node, not http"
+        ))
+    })?;
     let (node, output) = (global.node()?, global.output());
-    let answer = node.post("/v1/cluster/join", &JoinRequest { peer: peer.to_owned() }, ANSWER_WITHIN)?;
+    let answer = node.post(
+        "/v1/cluster/join",
+        &JoinRequest {
+            peer: peer.to_owned(),
+        },
+        ANSWER_WITHIN,
+    )?;
     let staged: Staged = answer.read()?;
-    output.result(&answer.0, || format!("Success: staged join request for {} to {peer}\n", staged.staged.node))?;
+    output.result(&answer.0, || {
+        format!(
+            "Success: staged join request for {} to {peer}\n",
+            staged.staged.node
+        )
+    })?;
     output.note("see what it would do: rkv cluster plan");
     Ok(End::Done)
 }
@@ -22,9 +37,15 @@ pub(crate) fn join(global: &Global, peer: &str) -> Result<End, Failure> {
 /// `rkv cluster leave [NODE]`.
 pub(crate) fn leave(global: &Global, leaver: Option<String>) -> Result<End, Failure> {
     let (node, output) = (global.node()?, global.output());
-    let answer = node.post("/v1/cluster/leave", &LeaveRequest { node: leaver }, ANSWER_WITHIN)?;
+    let answer = node.post(
+        "/v1/cluster/leave",
+        &LeaveRequest { node: leaver },
+        ANSWER_WITHIN,
+    )?;
     let staged: Staged = answer.read()?;
-    output.result(&answer.0, || format!("Success: staged leave request for {}\n", staged.staged.node))?;
+    output.result(&answer.0, || {
+        format!("Success: staged leave request for {}\n", staged.staged.node)
+    })?;
     output.note("see what it would do: rkv cluster plan");
     Ok(End::Done)
 }
@@ -35,7 +56,10 @@ pub(crate) fn commit(global: &Global, plan: Option<String>) -> Result<End, Failu
     let answer = node.post("/v1/cluster/commit", &CommitRequest { plan }, ANSWER_WITHIN)?;
     let committed: Committed = answer.read()?;
     output.result(&answer.0, || {
-        format!("Cluster changes committed: plan {}, epoch {}\n", committed.plan, committed.epoch)
+        format!(
+            "Cluster changes committed: plan {}, epoch {}\n",
+            committed.plan, committed.epoch
+        )
     })?;
     output.note("wait until it is carried out: rkv cluster wait");
     Ok(End::Done)

@@ -9,7 +9,11 @@ use crate::config::{Config, Loaded, Sources};
 /// `rkv config check`.
 pub(crate) fn check(global: &Global, sources: &Sources) -> Result<End, Failure> {
     let loaded = Config::load(sources)?;
-    let doors = loaded.config.check_doors().err().map(|error| error.to_string());
+    let doors = loaded
+        .config
+        .check_doors()
+        .err()
+        .map(|error| error.to_string());
     if let Some(why) = &doors {
         return Err(Failure::usage(why));
     }
@@ -18,13 +22,17 @@ pub(crate) fn check(global: &Global, sources: &Sources) -> Result<End, Failure> 
         None => "defaults".to_owned(),
     };
     let document = json!({"ok": true, "config": from});
-    global.output().result(&document.to_string(), || format!("ok: {from}\n"))?;
+    global
+        .output()
+        .result(&document.to_string(), || format!("ok: {from}\n"))?;
     Ok(End::Done)
 }
 
 /// `rkv config show`.
 pub(crate) fn show(global: &Global, sources: &Sources) -> Result<End, Failure> {
     let loaded: Loaded = Config::load(sources)?;
-    global.output().result(&loaded.document().to_string(), || loaded.text())?;
+    global
+        .output()
+        .result(&loaded.document().to_string(), || loaded.text())?;
     Ok(End::Done)
 }

@@ -56,7 +56,8 @@ impl Kind {
     /// The kind of that name; one that a newer node made up counts as internal.
     pub(crate) fn named(name: &str) -> Kind {
         let mut all = Kind::ALL.into_iter();
-        all.find(|kind| kind.as_str() == name).unwrap_or(Kind::Internal)
+        all.find(|kind| kind.as_str() == name)
+            .unwrap_or(Kind::Internal)
     }
 
     /// What the process exits with.
@@ -109,7 +110,12 @@ impl Failure {
     }
 
     /// One that arose here, with more fields in its document.
-    pub(crate) fn with(kind: Kind, reason: &str, message: impl Into<String>, more: Value) -> Failure {
+    pub(crate) fn with(
+        kind: Kind,
+        reason: &str,
+        message: impl Into<String>,
+        more: Value,
+    ) -> Failure {
         let message = message.into();
         let mut error = json!({"kind": kind.as_str(), "reason": reason, "message": message});
         if let (Some(error), Value::Object(more)) = (error.as_object_mut(), &more) {
@@ -159,7 +165,9 @@ impl Failure {
             text.push_str(super::table::replicas(&self.replicas).trim_end());
         }
         if self.maybe_applied {
-            text.push_str("\nthe write may have been applied: read the key before you write it again");
+            text.push_str(
+                "\nthe write may have been applied: read the key before you write it again",
+            );
         }
         text
     }
@@ -175,7 +183,12 @@ impl std::error::Error for Failure {}
 
 impl From<crate::config::ConfigError> for Failure {
     fn from(error: crate::config::ConfigError) -> Failure {
-        Failure::with(Kind::Usage, "config", error.to_string(), json!({"problems": error.0}))
+        Failure::with(
+            Kind::Usage,
+            "config",
+            error.to_string(),
+            json!({"problems": error.0}),
+        )
     }
 }
 
@@ -210,10 +223,17 @@ mod tests {
         assert_eq!(failure.kind, Kind::QuorumNotMet);
         assert_eq!(failure.document(), text);
         let shown = failure.text();
-        assert!(shown.contains("1 of 2 answered") && shown.contains("node1") && shown.contains("may have been"));
+        assert!(
+            shown.contains("1 of 2 answered")
+                && shown.contains("node1")
+                && shown.contains("may have been")
+        );
         assert_eq!(Failure::from_document("<html>"), None);
         let own = Failure::new(Kind::Unreachable, "connect", "no");
         let document: Value = serde_json::from_str(own.document()).unwrap();
-        assert_eq!(document, json!({"error": {"kind": "unreachable", "reason": "connect", "message": "no"}}));
+        assert_eq!(
+            document,
+            json!({"error": {"kind": "unreachable", "reason": "connect", "message": "no"}})
+        );
     }
 }

@@ -81,13 +81,19 @@ impl Common {
     }
 
     fn answer_within(&self) -> Duration {
-        self.timeout.map_or(ANSWER_WITHIN, |timeout| timeout + SLACK)
+        self.timeout
+            .map_or(ANSWER_WITHIN, |timeout| timeout + SLACK)
     }
 }
 
 impl Writes {
     fn request(&self, key: OsString) -> KvRequest {
-        KvRequest { w: self.w, pw: self.pw, context: self.context.clone(), ..self.common.request(key) }
+        KvRequest {
+            w: self.w,
+            pw: self.pw,
+            context: self.context.clone(),
+            ..self.common.request(key)
+        }
     }
 
     /// Who asks for a quorum wants to see it.
@@ -105,7 +111,9 @@ pub(crate) fn get(global: &Global, key: OsString, asked: &Reads) -> Result<End, 
         context: asked.context.clone(),
         ..asked.common.request(key)
     };
-    let answer = global.node()?.query("/v1/kv/get", &request, asked.common.answer_within())?;
+    let answer = global
+        .node()?
+        .query("/v1/kv/get", &request, asked.common.answer_within())?;
     let got: GetAnswer = answer.read()?;
     if output.is_json() {
         output.result(&answer.0, String::new)?;
@@ -148,9 +156,21 @@ fn shown(mut value: Vec<u8>, raw: bool) -> Vec<u8> {
 }
 
 /// `rkv put KEY VALUE`; the value `-` is read from stdin.
-pub(crate) fn put(global: &Global, key: OsString, value: OsString, asked: &Writes) -> Result<End, Failure> {
-    let value = if value == "-" { stdin()? } else { value.into_vec() };
-    let request = KvRequest { value_base64: Some(STANDARD.encode(value)), ..asked.request(key) };
+pub(crate) fn put(
+    global: &Global,
+    key: OsString,
+    value: OsString,
+    asked: &Writes,
+) -> Result<End, Failure> {
+    let value = if value == "-" {
+        stdin()?
+    } else {
+        value.into_vec()
+    };
+    let request = KvRequest {
+        value_base64: Some(STANDARD.encode(value)),
+        ..asked.request(key)
+    };
     write(global, "/v1/kv/put", &request, asked)
 }
 
@@ -161,7 +181,9 @@ pub(crate) fn delete(global: &Global, key: OsString, asked: &Writes) -> Result<E
 
 fn write(global: &Global, path: &str, request: &KvRequest, asked: &Writes) -> Result<End, Failure> {
     let output = global.output();
-    let answer = global.node()?.post(path, request, asked.common.answer_within())?;
+    let answer = global
+        .node()?
+        .post(path, request, asked.common.answer_within())?;
     let put: PutAnswer = answer.read()?;
     output.result(&answer.0, || {
         let list = if asked.asks_for_a_quorum() || output.is_verbose() {
@@ -178,7 +200,11 @@ fn stdin() -> Result<Vec<u8>, Failure> {
     let mut value = Vec::new();
     match std::io::stdin().lock().read_to_end(&mut value) {
         Ok(_) => Ok(value),
-        Err(why) => Err(Failure::new(Kind::Internal, "stdin", format!("cannot read the value from stdin: {why}"))),
+        Err(why) => Err(Failure::new(
+            Kind::Internal,
+            "stdin",
+            format!("cannot read the value from stdin: {why}"),
+        )),
     }
 }
 
@@ -190,7 +216,10 @@ mod tests {
     #[test]
     fn bytes_stay_as_they_are() {
         let request = Common::default().request(OsString::from_vec(vec![0xff, 0]));
-        assert_eq!((request.key, request.key_base64), (None, Some("/wA=".into())));
+        assert_eq!(
+            (request.key, request.key_base64),
+            (None, Some("/wA=".into()))
+        );
         let request = Common::default().request("k".into());
         assert_eq!((request.key, request.key_base64), (Some("k".into()), None));
         for (value, raw, out) in [

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::api::{ANSWER_WITHIN, Node};
 use super::documents::{
-    CanStop, ClusterStatus, KeyPlace, Members, PingRequest, Plan, Pong, RingTable, Status, Transfers,
+    CanStop, ClusterStatus, KeyPlace, Members, PingRequest, Plan, Pong, RingTable, Status,
+    Transfers,
 };
 use super::failure::{Failure, Kind};
 use super::output::Output;
@@ -23,15 +24,24 @@ const WATCH: Duration = Duration::from_secs(1);
 pub(crate) fn status(global: &Global) -> Result<End, Failure> {
     let (answer, output) = (global.node()?.get("/v1/status", &[])?, global.output());
     let status: Status = answer.read()?;
-    output.result(&answer.0, || table::status(&status, &output.health(&status.health)))?;
+    output.result(&answer.0, || {
+        table::status(&status, &output.health(&status.health))
+    })?;
     Ok(End::Done)
 }
 
 /// `rkv ping [VALUE]`.
 pub(crate) fn ping(global: &Global, value: i64) -> Result<End, Failure> {
-    let answer = global.node()?.query("/v1/ping", &PingRequest { value }, ANSWER_WITHIN)?;
+    let answer = global
+        .node()?
+        .query("/v1/ping", &PingRequest { value }, ANSWER_WITHIN)?;
     let pong: Pong = answer.read()?;
-    global.output().result(&answer.0, || format!("pong {} {} partition {}\n", pong.pong, pong.node, pong.partition))?;
+    global.output().result(&answer.0, || {
+        format!(
+            "pong {} {} partition {}\n",
+            pong.pong, pong.node, pong.partition
+        )
+    })?;
     Ok(End::Done)
 }
 
@@ -39,7 +49,9 @@ pub(crate) fn ping(global: &Global, value: i64) -> Result<End, Failure> {
 pub(crate) fn members(global: &Global) -> Result<End, Failure> {
     let answer = global.node()?.get("/v1/cluster/members", &[])?;
     let members: Members = answer.read()?;
-    global.output().result(&answer.0, || table::membership(&members.members))?;
+    global
+        .output()
+        .result(&answer.0, || table::membership(&members.members))?;
     Ok(End::Done)
 }
 
@@ -73,7 +85,9 @@ pub(crate) fn plan(global: &Global) -> Result<End, Failure> {
 pub(crate) fn cluster_status(global: &Global) -> Result<End, Failure> {
     let answer = global.node()?.get("/v1/cluster/status", &[])?;
     let status: ClusterStatus = answer.read()?;
-    global.output().result(&answer.0, || table::cluster_status(&status))?;
+    global
+        .output()
+        .result(&answer.0, || table::cluster_status(&status))?;
     Ok(End::Done)
 }
 
@@ -100,7 +114,9 @@ pub(crate) fn can_stop(global: &Global, node: Option<&str>) -> Result<End, Failu
     let query: Vec<(&str, &str)> = node.map(|node| ("node", node)).into_iter().collect();
     let answer = global.node()?.get("/v1/cluster/can-stop", &query)?;
     let found: CanStop = answer.read()?;
-    global.output().result(&answer.0, || table::can_stop(&found))?;
+    global
+        .output()
+        .result(&answer.0, || table::can_stop(&found))?;
     Ok(if found.can_stop { End::Done } else { End::No })
 }
 
@@ -114,7 +130,11 @@ pub(crate) fn wait(global: &Global, timeout: Duration) -> Result<End, Failure> {
 
 /// The status of the cluster that `node` is in as soon as it is settled. A node that cannot be asked at first is an
 /// error at once; one that goes away meanwhile may come back within `timeout`.
-pub(crate) fn settled(node: &Node, timeout: Duration, output: &Output) -> Result<(ClusterStatus, String), Failure> {
+pub(crate) fn settled(
+    node: &Node,
+    timeout: Duration,
+    output: &Output,
+) -> Result<(ClusterStatus, String), Failure> {
     let until = Instant::now() + timeout;
     let mut seen: Option<ClusterStatus> = None;
     let mut said = String::new();
@@ -132,12 +152,19 @@ pub(crate) fn settled(node: &Node, timeout: Duration, output: &Output) -> Result
                 }
                 seen = Some(status);
             }
-            Err(failure) if seen.is_none() || failure.kind != Kind::Unreachable => return Err(failure),
+            Err(failure) if seen.is_none() || failure.kind != Kind::Unreachable => {
+                return Err(failure);
+            }
             Err(failure) => said = failure.message,
         }
         if Instant::now() >= until {
             let message = format!("not settled within {timeout:?}: {said}");
-            return Err(Failure::with(Kind::Timeout, "not_settled", message, json!({"status": seen})));
+            return Err(Failure::with(
+                Kind::Timeout,
+                "not_settled",
+                message,
+                json!({"status": seen}),
+            ));
         }
         std::thread::sleep(POLL);
     }

@@ -19,7 +19,12 @@ impl Output {
     /// As the flags say; colour only on a terminal that wants it.
     pub(crate) fn new(json: bool, quiet: bool, verbose: bool) -> Output {
         let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Output { json, quiet, verbose, colour: !is_unwanted && std::io::stdout().is_terminal() }
+        Output {
+            json,
+            quiet,
+            verbose,
+            colour: !is_unwanted && std::io::stdout().is_terminal(),
+        }
     }
 
     /// Whether documents are wanted instead of text.
@@ -38,8 +43,16 @@ impl Output {
     }
 
     /// The result: the node's document, or the text that is made of it.
-    pub(crate) fn result(&self, document: &str, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        if self.json { line(document) } else { raw(text().as_bytes()) }
+    pub(crate) fn result(
+        &self,
+        document: &str,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            line(document)
+        } else {
+            raw(text().as_bytes())
+        }
     }
 
     /// Bytes to stdout as they are.
@@ -94,9 +107,16 @@ fn line(document: &str) -> Result<(), Failure> {
 
 fn raw(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|why| match why.kind() {
-        // whoever reads has seen enough (`| head`): nothing to say to them
-        ErrorKind::BrokenPipe => Failure::new(Kind::Internal, "output", ""),
-        _ => Failure::new(Kind::Internal, "output", format!("cannot write to stdout: {why}")),
-    })
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .map_err(|why| match why.kind() {
+            // whoever reads has seen enough (`| head`): nothing to say to them
+            ErrorKind::BrokenPipe => Failure::new(Kind::Internal, "output", ""),
+            _ => Failure::new(
+                Kind::Internal,
+                "output",
+                format!("cannot write to stdout: {why}"),
+            ),
+        })
 }

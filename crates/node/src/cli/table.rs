@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::documents::{
-    CanStop, ClusterStatus, KeyPlace, Member, Plan, PlannedTransfer, Replica, RingTable, Status, Transfer,
+    CanStop, ClusterStatus, KeyPlace, Member, Plan, PlannedTransfer, Replica, RingTable, Status,
+    Transfer,
 };
 
 /// Columns of every block.
@@ -42,14 +43,28 @@ pub(crate) fn membership(members: &[Member]) -> String {
             Some(share) => format!("{:5.1}%", percent(share)),
             None => "  --  ".to_owned(),
         };
-        let zone = member.zone.as_ref().map(|zone| format!(" ({zone})")).unwrap_or_default();
-        let away = if member.reachable { "" } else { " (unreachable)" };
+        let zone = member
+            .zone
+            .as_ref()
+            .map(|zone| format!(" ({zone})"))
+            .unwrap_or_default();
+        let away = if member.reachable {
+            ""
+        } else {
+            " (unreachable)"
+        };
         let (status, ring, name) = (&member.status, percent(member.ring_percent), &member.name);
-        let _ = writeln!(text, "{status:<8}  {ring:5.1}%    {pending}    {name}{zone}{away}");
+        let _ = writeln!(
+            text,
+            "{status:<8}  {ring:5.1}%    {pending}    {name}{zone}{away}"
+        );
     }
     text += &rule();
     let counts = ["valid", "leaving", "exiting", "joining", "down"].map(|status| {
-        let count = sorted.iter().filter(|member| member.status == status).count();
+        let count = sorted
+            .iter()
+            .filter(|member| member.status == status)
+            .count();
         format!("{}{}:{count}", status[..1].to_uppercase(), &status[1..])
     });
     text + &counts.join(" / ") + "\n"
@@ -57,7 +72,11 @@ pub(crate) fn membership(members: &[Member]) -> String {
 
 /// The blocks `Nodes` and `Ring`: the legend, and the owner of each partition's first replica.
 pub(crate) fn ring(ring: &RingTable) -> String {
-    let firsts: Vec<&str> = ring.owners.iter().filter_map(|row| row.first().map(String::as_str)).collect();
+    let firsts: Vec<&str> = ring
+        .owners
+        .iter()
+        .filter_map(|row| row.first().map(String::as_str))
+        .collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &ring.owners {
         for node in row {
@@ -68,7 +87,10 @@ pub(crate) fn ring(ring: &RingTable) -> String {
         *counts.entry(first).or_default() += 1;
     }
     let letter = |node: &str| {
-        let place = counts.keys().position(|name| *name == node).unwrap_or(usize::MAX);
+        let place = counts
+            .keys()
+            .position(|name| *name == node)
+            .unwrap_or(usize::MAX);
         LETTERS.chars().nth(place).unwrap_or('?')
     };
     let mut text = title("Nodes");
@@ -89,7 +111,10 @@ pub(crate) fn ring(ring: &RingTable) -> String {
 
 /// Where a key lies.
 pub(crate) fn key_place(place: &KeyPlace) -> String {
-    let mut text = format!("key {:?} slot {} partition {}\n", place.key, place.slot, place.partition);
+    let mut text = format!(
+        "key {:?} slot {} partition {}\n",
+        place.key, place.slot, place.partition
+    );
     let _ = writeln!(text, "{:<9}{:<10}Node", "Replica", "Role");
     for entry in &place.preflist {
         let _ = writeln!(text, "{:<9}{:<10}{}", entry.replica, entry.role, entry.node);
@@ -99,7 +124,10 @@ pub(crate) fn key_place(place: &KeyPlace) -> String {
 
 /// Who answered a request.
 pub(crate) fn replicas(replicas: &[Replica]) -> String {
-    let mut text = format!("{:<20} {:>9}  {:>7}  {:<8}  Result\n", "Node", "Partition", "Replica", "Role");
+    let mut text = format!(
+        "{:<20} {:>9}  {:>7}  {:<8}  Result\n",
+        "Node", "Partition", "Replica", "Role"
+    );
     for it in replicas {
         let _ = writeln!(
             text,
@@ -122,14 +150,25 @@ pub(crate) fn plan(plan: &Plan) -> String {
     text += &rule();
     text += "\nNOTE: Applying these changes will result in 1 cluster transition\n\n";
     let hashes = "#".repeat(WIDTH);
-    let _ = writeln!(text, "{hashes}\n{:25}After cluster transition 1/1\n{hashes}\n", "");
+    let _ = writeln!(
+        text,
+        "{hashes}\n{:25}After cluster transition 1/1\n{hashes}\n",
+        ""
+    );
     text += &membership(&plan.members);
     for warning in &plan.warnings {
         let _ = write!(text, "\nWARNING: {warning}\n");
     }
-    let _ = write!(text, "\nTransfers resulting from cluster changes: {}\n", plan.transfers.len());
+    let _ = write!(
+        text,
+        "\nTransfers resulting from cluster changes: {}\n",
+        plan.transfers.len()
+    );
     text += &planned(&plan.transfers);
-    let _ = write!(text, "\nPlan {id}\nCommit it with: rkv cluster commit --plan {id}\n");
+    let _ = write!(
+        text,
+        "\nPlan {id}\nCommit it with: rkv cluster commit --plan {id}\n"
+    );
     text
 }
 
@@ -143,7 +182,11 @@ fn planned(transfers: &[PlannedTransfer]) -> String {
     let mut text = String::new();
     for ((from, to), (count, keys, size)) in sums {
         let many = if count == 1 { "" } else { "s" };
-        let _ = writeln!(text, "  {count} transfer{many} from {from} to {to}: {keys} keys, {}", bytes(size));
+        let _ = writeln!(
+            text,
+            "  {count} transfer{many} from {from} to {to}: {keys} keys, {}",
+            bytes(size)
+        );
     }
     text
 }
@@ -167,9 +210,14 @@ pub(crate) fn transfers(transfers: &[Transfer]) -> String {
             0 => "--".to_owned(),
             total => format!("{}%", 100 * it.keys_done.min(total) / total),
         };
-        let left = it.eta_s.map_or("--".to_owned(), |left| format!("{left:.0}s"));
+        let left = it
+            .eta_s
+            .map_or("--".to_owned(), |left| format!("{left:.0}s"));
         let (kind, partition, state) = (&it.kind, it.partition, &it.state);
-        let _ = writeln!(text, "{kind:<9} {partition:>5}  {route:<24} {state:<7} {keys:>17} {done:>5} {left:>6}");
+        let _ = writeln!(
+            text,
+            "{kind:<9} {partition:>5}  {route:<24} {state:<7} {keys:>17} {done:>5} {left:>6}"
+        );
         if it.state == "active" {
             let _ = writeln!(
                 text,
@@ -205,7 +253,13 @@ pub(crate) fn cluster_status(status: &ClusterStatus) -> String {
         ("Settled", yes(status.settled).to_owned()),
         ("Ring ready", yes(status.ring_ready).to_owned()),
         ("Epoch", format!("{} ({digest})", status.epoch)),
-        ("Transfers", format!("{} pending, {} active", status.transfers_pending, status.transfers_active)),
+        (
+            "Transfers",
+            format!(
+                "{} pending, {} active",
+                status.transfers_pending, status.transfers_active
+            ),
+        ),
         ("Hints", status.hints.to_string()),
         ("Unreachable", unreachable),
     ];
@@ -249,7 +303,10 @@ pub(crate) fn status(status: &Status, health: &str) -> String {
     let parts = &status.partitions;
     row(
         "Partitions",
-        format!("{} ok, {} degraded, {} no-quorum", parts.ok, parts.degraded, parts.no_quorum),
+        format!(
+            "{} ok, {} degraded, {} no-quorum",
+            parts.ok, parts.degraded, parts.no_quorum
+        ),
     );
     if let Some(cluster) = &status.cluster {
         row("Cluster", cluster.clone());
@@ -276,7 +333,10 @@ pub(crate) fn can_stop(answer: &CanStop) -> String {
     if answer.can_stop {
         return format!("{node} can stop: every partition keeps a quorum without it\n");
     }
-    let reason = answer.reason.as_deref().unwrap_or("partitions would lose their quorum");
+    let reason = answer
+        .reason
+        .as_deref()
+        .unwrap_or("partitions would lose their quorum");
     let mut text = format!("{node} cannot stop: {reason}\n");
     if !answer.partitions.is_empty() {
         let list: Vec<String> = answer.partitions.iter().map(u16::to_string).collect();
@@ -306,7 +366,9 @@ mod tests {
     }
 
     fn three() -> Vec<Member> {
-        [("node2", 31.25), ("node1", 37.5), ("node3", 31.25)].map(|(name, share)| member(name, "valid", share, None)).into()
+        [("node2", 31.25), ("node1", 37.5), ("node3", 31.25)]
+            .map(|(name, share)| member(name, "valid", share, None))
+            .into()
     }
 
     /// Lost without it: the table that the tutorial shows, to the column.
@@ -337,8 +399,14 @@ Valid:3 / Leaving:0 / Exiting:0 / Joining:0 / Down:0
         let shown = membership(&[away, member("a", "joining", 100.0, Some(50.0))]);
         let rows: Vec<&str> = shown.lines().skip(3).collect();
         assert_eq!(rows[0], "joining   100.0%     50.0%    a");
-        assert_eq!(rows[1], "valid       0.0%     50.0%    b (rack-1) (unreachable)");
-        assert_eq!(rows[3], "Valid:1 / Leaving:0 / Exiting:0 / Joining:1 / Down:0");
+        assert_eq!(
+            rows[1],
+            "valid       0.0%     50.0%    b (rack-1) (unreachable)"
+        );
+        assert_eq!(
+            rows[3],
+            "Valid:1 / Leaving:0 / Exiting:0 / Joining:1 / Down:0"
+        );
     }
 
     /// Lost without it: the ring that the tutorial shows, to the letter.
@@ -346,9 +414,20 @@ Valid:3 / Leaving:0 / Exiting:0 / Joining:0 / Down:0
     fn the_ring_looks_like_the_tutorials() {
         let owners: Vec<Vec<String>> = "abcabcabcabcabca"
             .chars()
-            .map(|first| vec![format!("node{}", first as u8 - b'a' + 1), "node2".into(), "node3".into()])
+            .map(|first| {
+                vec![
+                    format!("node{}", first as u8 - b'a' + 1),
+                    "node2".into(),
+                    "node3".into(),
+                ]
+            })
             .collect();
-        let shown = ring(&RingTable { epoch: 7, partitions: 16, replicas: 3, owners });
+        let shown = ring(&RingTable {
+            epoch: 7,
+            partitions: 16,
+            replicas: 3,
+            owners,
+        });
         assert_eq!(
             shown,
             "\
@@ -360,7 +439,12 @@ Node c: 5 ( 31.3%) node3
 abca|bcab|cabc|abca|
 "
         );
-        let large = RingTable { epoch: 1, partitions: 64, replicas: 1, owners: vec![vec!["n".into()]; 64] };
+        let large = RingTable {
+            epoch: 1,
+            partitions: 64,
+            replicas: 1,
+            owners: vec![vec!["n".into()]; 64],
+        };
         assert_eq!(ring(&large).lines().count(), 5);
         assert!(ring(&large).lines().all(|line| line.len() <= WIDTH));
     }

@@ -22,7 +22,9 @@ pub(crate) enum DoorError {
         needs: &'static str,
     },
     /// Others would be told an address that is none.
-    #[error("{listen} = {address} is no address that others can use: set {advertise} to the one that they reach")]
+    #[error(
+        "{listen} = {address} is no address that others can use: set {advertise} to the one that they reach"
+    )]
     Anywhere {
         /// The listener's key.
         listen: &'static str,
@@ -63,10 +65,18 @@ impl Config {
         ];
         for (key, address, is_locked, needs, (advertise, advertised)) in doors {
             if !is_loopback(address) && !is_locked {
-                return Err(DoorError::Open { listen: key, address: address.clone(), needs });
+                return Err(DoorError::Open {
+                    listen: key,
+                    address: address.clone(),
+                    needs,
+                });
             }
             if is_unspecified(address) && advertised.is_none() {
-                return Err(DoorError::Anywhere { listen: key, address: address.clone(), advertise });
+                return Err(DoorError::Anywhere {
+                    listen: key,
+                    address: address.clone(),
+                    advertise,
+                });
             }
         }
         Ok(())
@@ -74,7 +84,9 @@ impl Config {
 }
 
 fn ip(address: &str) -> Option<IpAddr> {
-    keys::address(address).ok().and_then(|(host, _)| host.parse().ok())
+    keys::address(address)
+        .ok()
+        .and_then(|(host, _)| host.parse().ok())
 }
 
 /// Whether only this machine reaches `address`. A name counts as loopback only if it is `localhost`.
@@ -107,8 +119,14 @@ mod tests {
             let said = open(change).unwrap_err();
             assert!(said.contains(key), "{said}");
         };
-        refused(|c| c.listen.redis = "10.0.0.1:6379".into(), "redis.password");
-        refused(|c| c.listen.peer = "[2001:db8::1]:7379".into(), "cluster.secret");
+        refused(
+            |c| c.listen.redis = "10.0.0.1:6379".into(),
+            "redis.password",
+        );
+        refused(
+            |c| c.listen.peer = "[2001:db8::1]:7379".into(),
+            "cluster.secret",
+        );
         refused(|c| c.listen.http = "example.net:80".into(), "http.token");
         let elsewhere = |c: &mut Config| {
             c.listen.redis = "10.0.0.1:6379".into();

@@ -53,6 +53,9 @@ pub(crate) enum Kind {
     Users,
 }
 
+/// What `log.level` is made of.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// All keys, in the order in which they are shown.
 pub(crate) const KEYS: &[Key] = &[
     must("node.name", Kind::Name),
@@ -148,7 +151,9 @@ impl Kind {
     fn read(self, text: &str) -> Value {
         let string = || Value::String(text.to_owned());
         match self {
-            Kind::Number(..) | Kind::Partitions => text.parse().map_or_else(|_| string(), Value::Integer),
+            Kind::Number(..) | Kind::Partitions => {
+                text.parse().map_or_else(|_| string(), Value::Integer)
+            }
             Kind::Weight => text.parse().map_or_else(|_| string(), Value::Float),
             Kind::Addresses | Kind::Names => read_list(text),
             Kind::Users => users_in(text, ',').map_or_else(|_| string(), Value::Table),
@@ -159,22 +164,33 @@ impl Kind {
     fn check(self, value: Value) -> Result<Value, String> {
         match (self, value) {
             (Kind::Name, Value::String(it)) => node_name(&it).map(|()| Value::String(it)),
-            (Kind::Text | Kind::Path | Kind::Secret, Value::String(it)) if !it.is_empty() => Ok(Value::String(it)),
-            (Kind::Address, Value::String(it)) => address(&it).map(|_| Value::String(it)),
+            (Kind::Text | Kind::Path | Kind::Secret, Value::String(it)) if !it.is_empty() => {
+                Ok(Value::String(it))
+            }
+            (Kind::Address, Value::String(it)) => {
+                address(&it)?;
+                Ok(Value::String(it))
+            }
             (Kind::Addresses, Value::Array(list)) => check_all(list, |it| address(it).map(|_| ())),
             (Kind::Names, Value::Array(list)) if !list.is_empty() => check_all(list, node_name),
             (Kind::Number(least, most), Value::Integer(it)) => within(it, least, most, ""),
             (Kind::Millis(least, most), it) => time(it, least, most, "ms"),
             (Kind::Seconds(least, most), it) => time(it, least, most, "s"),
-            (Kind::Partitions, Value::Integer(it)) => match u16::try_from(it).map(PartitionCount::new) {
-                Ok(Ok(_)) => Ok(Value::Integer(it)),
-                _ => Err(instead(&self.allowed(), &it)),
-            },
+            (Kind::Partitions, Value::Integer(it)) => {
+                match u16::try_from(it).map(PartitionCount::new) {
+                    Ok(Ok(_)) => Ok(Value::Integer(it)),
+                    _ => Err(instead(&self.allowed(), &it)),
+                }
+            }
             (Kind::Weight, Value::Integer(it)) => self.check(Value::Float(it as f64)),
             (Kind::Weight, Value::Float(it)) if it > 0.0 && it <= 1000.0 => Ok(Value::Float(it)),
-            (Kind::Word(words), Value::String(it)) if words.contains(&it.as_str()) => Ok(Value::String(it)),
+            (Kind::Word(words), Value::String(it)) if words.contains(&it.as_str()) => {
+                Ok(Value::String(it))
+            }
             (Kind::Filter, Value::String(it)) if is_filter(&it) => Ok(Value::String(it)),
-            (Kind::Users, Value::Table(users)) if users.values().all(is_full_text) => Ok(Value::Table(users)),
+            (Kind::Users, Value::Table(users)) if users.values().all(is_full_text) => {
+                Ok(Value::Table(users))
+            }
             (kind, _) if kind.is_secret() => Err(format!("must be {}", kind.allowed())),
             (kind, other) => Err(instead(&kind.allowed(), &other)),
         }
@@ -199,7 +215,10 @@ impl Kind {
                 let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
                 format!("one of {}", quoted.join(", "))
             }
-            Kind::Filter => "`error`, `warn`, `info`, `debug`, `trace` or filters such as `info,rkv_wire=debug`".into(),
+            Kind::Filter => {
+                "`error`, `warn`, `info`, `debug`, `trace` or filters such as `info,rkv_wire=debug`"
+                    .into()
+            }
             Kind::Secret => "a text that is not empty".into(),
             Kind::Users => "a table of names, each with a password".into(),
         }
@@ -226,22 +245,42 @@ fn within(it: i64, least: i64, most: i64, unit: &str) -> Result<Value, String> {
 fn time(value: Value, least: i64, most: i64, unit: &'static str) -> Result<Value, String> {
     let given = match &value {
         Value::Integer(it) => Some(*it),
-        Value::String(text) => duration::parse(text, if unit == "ms" { duration::Unit::Millis } else { duration::Unit::Seconds })
-            .ok()
-            .filter(|span| unit == "ms" || span.subsec_nanos() == 0)
-            .map(|span| if unit == "ms" { span.as_millis() as i64 } else { span.as_secs() as i64 }),
+        Value::String(text) => duration::parse(
+            text,
+            if unit == "ms" {
+                duration::Unit::Millis
+            } else {
+                duration::Unit::Seconds
+            },
+        )
+        .ok()
+        .filter(|span| unit == "ms" || span.subsec_nanos() == 0)
+        .map(|span| {
+            if unit == "ms" {
+                span.as_millis() as i64
+            } else {
+                span.as_secs() as i64
+            }
+        }),
         _ => None,
     };
     match given {
         Some(it) => within(it, least, most, unit),
         None => {
-            let kind = if unit == "ms" { Kind::Millis(least, most) } else { Kind::Seconds(least, most) };
+            let kind = if unit == "ms" {
+                Kind::Millis(least, most)
+            } else {
+                Kind::Seconds(least, most)
+            };
             Err(instead(&kind.allowed(), &value))
         }
     }
 }
 
-fn check_all(list: Vec<Value>, check: impl Fn(&str) -> Result<(), String>) -> Result<Value, String> {
+fn check_all(
+    list: Vec<Value>,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<Value, String> {
     for item in &list {
         match item.as_str() {
             Some(text) => check(text)?,
@@ -264,7 +303,10 @@ fn read_list(text: &str) -> Value {
             None => Value::String(text.to_owned()),
         };
     }
-    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let items = text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty());
     Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
 }
 
@@ -295,7 +337,9 @@ pub(crate) fn node_name(name: &str) -> Result<(), String> {
 /// Host and port of `text`; an IPv6 host stands in brackets.
 pub(crate) fn address(text: &str) -> Result<(&str, u16), String> {
     let parts = text.rsplit_once(':').and_then(|(host, port)| {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
         let host = match bare {
             Some(host) => host,
             None if host.contains(':') => return None,
@@ -304,13 +348,27 @@ pub(crate) fn address(text: &str) -> Result<(&str, u16), String> {
         Some((host, port.parse().ok()?))
     });
     match parts {
-        Some((host, port)) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok((host, port)),
+        Some((host, port)) if !host.is_empty() && !host.contains(char::is_whitespace) => {
+            Ok((host, port))
+        }
         _ => Err(instead(&Kind::Address.allowed(), &format!("{text:?}"))),
     }
 }
 
+/// Levels, or targets with one each. A filter of `tracing` may be more, and takes a slip in a level for a target.
 fn is_filter(text: &str) -> bool {
-    !text.is_empty() && tracing_subscriber::EnvFilter::builder().parse(text).is_ok()
+    let is_level = |word: &str| LEVELS.contains(&word);
+    let is_target = |word: &str| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
+    };
+    text.split(',')
+        .all(|item| match item.trim().split_once('=') {
+            Some((target, level)) => is_target(target) && is_level(level),
+            None => is_level(item.trim()),
+        })
 }
 
 /// The known key nearest to `name`, if any is near enough to be meant.
@@ -324,7 +382,11 @@ fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<
     let score = |candidate: &str| {
         let distance = distance(name, candidate);
         // the right key in a wrong section is what was meant more often than a near name
-        if distance > 2 && candidate.rsplit('.').next() == last { 2 } else { distance }
+        if distance > 2 && candidate.rsplit('.').next() == last {
+            2
+        } else {
+            distance
+        }
     };
     candidates
         .map(|candidate| (score(candidate), candidate))
@@ -341,7 +403,9 @@ fn distance(one: &str, other: &str) -> usize {
         let mut row = vec![i];
         for j in 1..=other.len() {
             let changed = usize::from(one[i - 1] != other[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + changed);
+            let mut best = (rows[i - 1][j] + 1)
+                .min(row[j - 1] + 1)
+                .min(rows[i - 1][j - 1] + changed);
             if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
                 best = best.min(rows[i - 2][j - 2] + 1);
             }
@@ -412,7 +476,8 @@ mod tests {
             ("redis.users", "ann:one,bob:two", true),
             ("redis.users", "ann", false),
             ("log.level", "info,rkv_wire=debug", true),
-            ("log.level", "loud=", false),
+            ("log.level", "loud", false),
+            ("log.level", "rkv_wire=", false),
         ] {
             let key = find(key).unwrap();
             let outcome = key.parse(text);
@@ -430,7 +495,12 @@ mod tests {
         let all = serde_json::to_value(super::super::Config::default()).unwrap();
         let mut names = Vec::new();
         for (section, keys) in all.as_object().unwrap() {
-            names.extend(keys.as_object().unwrap().keys().map(|key| format!("{section}.{key}")));
+            names.extend(
+                keys.as_object()
+                    .unwrap()
+                    .keys()
+                    .map(|key| format!("{section}.{key}")),
+            );
         }
         let mut listed: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
         listed.sort_unstable();

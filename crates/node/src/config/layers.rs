@@ -29,7 +29,9 @@ impl Sources {
         let text = |it: std::ffi::OsString| it.to_string_lossy().into_owned();
         Sources {
             file,
-            environment: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+            environment: std::env::vars_os()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect(),
             sets,
         }
     }
@@ -108,17 +110,27 @@ impl Layers {
         let shown = path.display();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(why) => return self.wrong.push(format!("cannot read --config {shown}: {why}")),
+            Err(why) => {
+                return self
+                    .wrong
+                    .push(format!("cannot read --config {shown}: {why}"));
+            }
         };
         match text.parse::<Table>() {
             Ok(table) => self.table("", table, path),
-            Err(why) => self.wrong.push(format!("{shown}: {}", why.to_string().trim_end())),
+            Err(why) => self
+                .wrong
+                .push(format!("{shown}: {}", why.to_string().trim_end())),
         }
     }
 
     fn table(&mut self, prefix: &str, table: Table, path: &Path) {
         for (name, value) in table {
-            let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            let name = if prefix.is_empty() {
+                name
+            } else {
+                format!("{prefix}.{name}")
+            };
             let key = keys::find(&name);
             match (key, value) {
                 (Some(key), value) => match key.check(value) {
@@ -129,7 +141,9 @@ impl Layers {
                 (None, Value::Table(inner)) if prefix.is_empty() && !inner.is_empty() => {
                     self.table(&name, inner, path);
                 }
-                (None, _) => self.wrong.push(format!("{}: {}", path.display(), unknown(&name))),
+                (None, _) => self
+                    .wrong
+                    .push(format!("{}: {}", path.display(), unknown(&name))),
             }
         }
     }
@@ -175,7 +189,9 @@ impl Layers {
         if let Some(other) = twin(key) {
             match self.values.get(other) {
                 Some((Some(_), earlier)) if same_layer(earlier, &origin) && value.is_some() => {
-                    return self.wrong.push(format!("{key} and {other} are both set: keep one of them"));
+                    return self
+                        .wrong
+                        .push(format!("{key} and {other} are both set: keep one of them"));
                 }
                 _ => drop(self.values.remove(other)),
             }
@@ -187,7 +203,9 @@ impl Layers {
         let mut all = Table::new();
         for (key, (value, _)) in &self.values {
             let (section, name) = key.split_once('.').expect("every key has a section");
-            let section = all.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            let section = all
+                .entry(section)
+                .or_insert_with(|| Value::Table(Table::new()));
             if let (Value::Table(section), Some(value)) = (section, value.clone()) {
                 section.insert(name.to_owned(), value);
             }
@@ -206,7 +224,11 @@ impl Layers {
         if !self.wrong.is_empty() {
             return Err(ConfigError(self.wrong));
         }
-        let origins = self.values.into_iter().map(|(key, (_, origin))| (key, origin)).collect();
+        let origins = self
+            .values
+            .into_iter()
+            .map(|(key, (_, origin))| (key, origin))
+            .collect();
         Ok(Loaded { config, origins })
     }
 }
@@ -225,7 +247,8 @@ fn same_layer(one: &Origin, other: &Origin) -> bool {
 }
 
 fn is_section(name: &str) -> bool {
-    KEYS.iter().any(|key| key.name.split('.').next() == Some(name))
+    KEYS.iter()
+        .any(|key| key.name.split('.').next() == Some(name))
 }
 
 fn unknown(name: &str) -> String {
@@ -246,7 +269,10 @@ fn read_secrets(config: &mut Config, wrong: &mut Vec<String>) {
     let mut read = |key: &str, path: &Option<PathBuf>| -> Option<String> {
         let path = path.as_ref()?;
         let text = std::fs::read_to_string(path);
-        let found = match text.as_deref().map(|text| text.trim_end_matches(['\r', '\n'])) {
+        let found = match text
+            .as_deref()
+            .map(|text| text.trim_end_matches(['\r', '\n']))
+        {
             Ok("") => format!("{key}: {} is empty", path.display()),
             Ok(secret) => return Some(secret.to_owned()),
             Err(why) => format!("{key}: cannot read {}: {why}", path.display()),
@@ -255,10 +281,26 @@ fn read_secrets(config: &mut Config, wrong: &mut Vec<String>) {
         None
     };
     let pairs = [
-        ("cluster.secret_file", &config.cluster.secret_file, &mut config.cluster.secret),
-        ("cluster.client_secret_file", &config.cluster.client_secret_file, &mut config.cluster.client_secret),
-        ("redis.password_file", &config.redis.password_file, &mut config.redis.password),
-        ("http.token_file", &config.http.token_file, &mut config.http.token),
+        (
+            "cluster.secret_file",
+            &config.cluster.secret_file,
+            &mut config.cluster.secret,
+        ),
+        (
+            "cluster.client_secret_file",
+            &config.cluster.client_secret_file,
+            &mut config.cluster.client_secret,
+        ),
+        (
+            "redis.password_file",
+            &config.redis.password_file,
+            &mut config.redis.password,
+        ),
+        (
+            "http.token_file",
+            &config.http.token_file,
+            &mut config.http.token,
+        ),
     ];
     for (key, path, secret) in pairs {
         if let Some(text) = read(key, path) {
@@ -268,7 +310,9 @@ fn read_secrets(config: &mut Config, wrong: &mut Vec<String>) {
     if let Some(text) = read("redis.users_file", &config.redis.users_file) {
         match keys::users_in(&text, '\n') {
             Ok(users) => {
-                let users = users.iter().filter_map(|(name, it)| Some((name.clone(), Secret::from(it.as_str()?))));
+                let users = users
+                    .iter()
+                    .filter_map(|(name, it)| Some((name.clone(), Secret::from(it.as_str()?))));
                 config.redis.users = users.collect();
             }
             Err(why) => wrong.push(format!("redis.users_file {why}")),
@@ -288,10 +332,17 @@ mod tests {
         file
     }
 
-    fn sources(file: Option<&tempfile::NamedTempFile>, environment: &[(&str, &str)], sets: &[&str]) -> Sources {
+    fn sources(
+        file: Option<&tempfile::NamedTempFile>,
+        environment: &[(&str, &str)],
+        sets: &[&str],
+    ) -> Sources {
         Sources {
             file: file.map(|file| file.path().to_owned()),
-            environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            environment: environment
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
             sets: sets.iter().map(|set| (*set).into()).collect(),
         }
     }
@@ -304,13 +355,26 @@ mod tests {
     #[test]
     fn later_layers_win() {
         let file = file("[listen]\nredis = 'file:1'\npeer = 'file:2'\nhttp = 'file:3'\n");
-        let environment = [("RKV_LISTEN__PEER", "env:2"), ("RKV_LISTEN__HTTP", "env:3"), ("RKV_NODE", "http://x")];
+        let environment = [
+            ("RKV_LISTEN__PEER", "env:2"),
+            ("RKV_LISTEN__HTTP", "env:3"),
+            ("RKV_NODE", "http://x"),
+        ];
         let loaded = load(&sources(Some(&file), &environment, &["listen.http=set:3"])).unwrap();
         let listen = &loaded.config.listen;
-        assert_eq!([&listen.redis, &listen.peer, &listen.http], ["file:1", "env:2", "set:3"]);
+        assert_eq!(
+            [&listen.redis, &listen.peer, &listen.http],
+            ["file:1", "env:2", "set:3"]
+        );
         assert_eq!(loaded.config.ring, Config::default().ring);
-        assert_eq!(loaded.origin("listen.redis"), Origin::File(file.path().to_owned()));
-        assert_eq!(loaded.origin("listen.peer"), Origin::Environment("RKV_LISTEN__PEER".into()));
+        assert_eq!(
+            loaded.origin("listen.redis"),
+            Origin::File(file.path().to_owned())
+        );
+        assert_eq!(
+            loaded.origin("listen.peer"),
+            Origin::Environment("RKV_LISTEN__PEER".into())
+        );
         assert_eq!(loaded.origin("listen.http"), Origin::Set);
         assert_eq!(loaded.origin("ring.partitions"), Origin::Default);
     }
@@ -319,8 +383,16 @@ mod tests {
     #[test]
     fn unknown_keys_are_errors_with_a_suggestion_in_every_layer() {
         let in_file = file("[ring]\npartition = 16\n");
-        let said = wrong(&sources(Some(&in_file), &[("RKV_LISTEN__REDSI", "x")], &["ringg.replicas=3"]));
-        for meant in ["`ring.partition`: did you mean `ring.partitions`", "`listen.redis`?", "`ring.replicas`?"] {
+        let said = wrong(&sources(
+            Some(&in_file),
+            &[("RKV_LISTEN__REDSI", "x")],
+            &["ringg.replicas=3"],
+        ));
+        for meant in [
+            "`ring.partition`: did you mean `ring.partitions`",
+            "`listen.redis`?",
+            "`ring.replicas`?",
+        ] {
             assert!(said.contains(meant), "{said}");
         }
         let section = file("[rings]\nreplicas = 16\n");
@@ -331,7 +403,13 @@ mod tests {
     /// Lost without it: a secret would stand in the list of processes and in shell histories.
     #[test]
     fn secrets_stay_off_the_command_line() {
-        for key in ["cluster.secret", "cluster.client_secret", "redis.password", "redis.users", "http.token"] {
+        for key in [
+            "cluster.secret",
+            "cluster.client_secret",
+            "redis.password",
+            "redis.users",
+            "http.token",
+        ] {
             let said = wrong(&sources(None, &[], &[&format!("{key}=hunter2")]));
             assert!(said.contains(&format!("{key}_file")), "{said}");
             assert!(!said.contains("hunter2"), "{said}");
@@ -344,14 +422,26 @@ mod tests {
         let secret = file("hunter2\n");
         let path = secret.path().display();
         let old = file("[cluster]\nsecret = 'old'\n");
-        let loaded = load(&sources(Some(&old), &[], &[&format!("cluster.secret_file={path}")])).unwrap();
+        let loaded = load(&sources(
+            Some(&old),
+            &[],
+            &[&format!("cluster.secret_file={path}")],
+        ))
+        .unwrap();
         assert_eq!(loaded.config.cluster.secret, Some("hunter2".into()));
         let by_file = file(&format!("[cluster]\nsecret_file = '{path}'\n"));
-        let loaded = load(&sources(Some(&by_file), &[("RKV_CLUSTER__SECRET", "new")], &[])).unwrap();
+        let loaded = load(&sources(
+            Some(&by_file),
+            &[("RKV_CLUSTER__SECRET", "new")],
+            &[],
+        ))
+        .unwrap();
         assert_eq!(loaded.config.cluster.secret, Some("new".into()));
         let both = file(&format!("[http]\ntoken_file = '{path}'\ntoken = 'x'\n"));
         assert!(wrong(&sources(Some(&both), &[], &[])).contains("keep one of them"));
-        assert!(wrong(&sources(None, &[], &["http.token_file=/nowhere"])).contains("http.token_file"));
+        assert!(
+            wrong(&sources(None, &[], &["http.token_file=/nowhere"])).contains("http.token_file")
+        );
     }
 
     /// Lost without it: quorums that no request can meet would be found out by the first request.
@@ -365,26 +455,50 @@ mod tests {
         ] {
             assert!(wrong(&sources(None, &[], sets)).contains(key), "{sets:?}");
         }
-        assert!(load(&sources(None, &[], &["default.n=3", "default.w=3", "default.r=1"])).is_ok());
+        assert!(
+            load(&sources(
+                None,
+                &[],
+                &["default.n=3", "default.w=3", "default.r=1"]
+            ))
+            .is_ok()
+        );
     }
 
     fn workspace(file: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(file)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../config")
+            .join(file)
     }
 
     /// Lost without it: the file that people read would say something else than what holds.
     #[test]
     fn the_default_file_says_what_the_struct_says() {
         let text = std::fs::read_to_string(workspace("default.toml")).unwrap();
-        let loaded = load(&Sources { file: Some(workspace("default.toml")), ..Sources::default() }).unwrap();
+        let loaded = load(&Sources {
+            file: Some(workspace("default.toml")),
+            ..Sources::default()
+        })
+        .unwrap();
         let set: Table = text.parse().unwrap();
         for key in KEYS {
             let (section, name) = key.name.split_once('.').unwrap();
-            let lines = text.split(&format!("\n[{section}]\n")).nth(1).expect(section);
+            let lines = text
+                .split(&format!("\n[{section}]\n"))
+                .nth(1)
+                .expect(section);
             let lines = lines.split("\n[").next().unwrap();
             let active = set.get(section).is_some_and(|it| it.get(name).is_some());
-            let wanted = if active { format!("\n{name} = ") } else { format!("\n# {name} = ") };
-            assert!(format!("\n{lines}").contains(&wanted), "{} is not in config/default.toml", key.name);
+            let wanted = if active {
+                format!("\n{name} = ")
+            } else {
+                format!("\n# {name} = ")
+            };
+            assert!(
+                format!("\n{lines}").contains(&wanted),
+                "{} is not in config/default.toml",
+                key.name
+            );
         }
         // the name is this machine's, so it is commented out
         assert_eq!(loaded.config, Config::default());
@@ -395,7 +509,12 @@ mod tests {
     fn the_shipped_files_are_good() {
         for (i, node) in ["node1", "node2", "node3"].into_iter().enumerate() {
             let file = Some(workspace(&format!("{node}.toml")));
-            let config = load(&Sources { file, ..Sources::default() }).unwrap().config;
+            let config = load(&Sources {
+                file,
+                ..Sources::default()
+            })
+            .unwrap()
+            .config;
             assert_eq!(config.node.name, node);
             assert_eq!(config.node.data_dir, Path::new("data").join(node));
             assert_eq!(config.listen.redis, format!("127.0.0.1:6{}79", i + 3));
@@ -403,6 +522,10 @@ mod tests {
             assert_eq!(config.listen.http, format!("127.0.0.1:8{}98", i + 1));
             assert_eq!(config.ring.partitions, 16);
         }
-        load(&Sources { file: Some(workspace("ct.toml")), ..Sources::default() }).unwrap();
+        load(&Sources {
+            file: Some(workspace("ct.toml")),
+            ..Sources::default()
+        })
+        .unwrap();
     }
 }

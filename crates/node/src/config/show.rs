@@ -17,7 +17,9 @@ impl Loaded {
                 let origin = self.origin(key.name);
                 let (value, origin) = match (value, origin) {
                     (Value::Null, Origin::Default) => derived(&self.config, key.name),
-                    (value, _) if key.kind.is_secret() => (hidden(value), self.secret_origin(key.name)),
+                    (value, _) if key.kind.is_secret() => {
+                        (hidden(value), self.secret_origin(key.name))
+                    }
                     (value, origin) => (value, origin.to_string()),
                 };
                 (key.name, value, origin)
@@ -50,8 +52,9 @@ impl Loaded {
     /// As the document for scripts: `{"config":{KEY:{"value":..,"origin":".."}}}`.
     pub(crate) fn document(&self) -> Value {
         let rows = self.rows().into_iter();
-        let keys: serde_json::Map<String, Value> =
-            rows.map(|(key, value, origin)| (key.to_owned(), json!({"value": value, "origin": origin}))).collect();
+        let keys: serde_json::Map<String, Value> = rows
+            .map(|(key, value, origin)| (key.to_owned(), json!({"value": value, "origin": origin})))
+            .collect();
         json!({ "config": keys })
     }
 }
@@ -72,7 +75,10 @@ fn derived(config: &Config, key: &str) -> (Value, String) {
 
 fn hidden(value: Value) -> Value {
     match value {
-        Value::Object(users) => users.into_iter().map(|(name, _)| (name, json!(Secret::HIDDEN))).collect(),
+        Value::Object(users) => users
+            .into_iter()
+            .map(|(name, _)| (name, json!(Secret::HIDDEN)))
+            .collect(),
         Value::Null => Value::Null,
         _ => json!(Secret::HIDDEN),
     }
@@ -92,7 +98,10 @@ mod tests {
                 ("RKV_CLUSTER__SECRET".into(), "hunter2".into()),
                 ("RKV_REDIS__USERS".into(), "ann:hunter2".into()),
             ],
-            sets: vec!["ring.partitions=16".into(), "listen.http=127.0.0.1:1".into()],
+            sets: vec![
+                "ring.partitions=16".into(),
+                "listen.http=127.0.0.1:1".into(),
+            ],
         };
         let loaded = Config::load(&sources).unwrap();
         let text = loaded.text();
@@ -106,7 +115,10 @@ mod tests {
             "default.w = 2                                # default: majority of default.n",
             "node.zone (none)                             # default",
         ] {
-            assert!(text.lines().any(|it| it == line), "{line}\nis not in\n{text}");
+            assert!(
+                text.lines().any(|it| it == line),
+                "{line}\nis not in\n{text}"
+            );
         }
         assert!(!format!("{loaded:?}").contains("hunter2"));
     }

@@ -65,7 +65,8 @@ pub(super) struct Seen {
 impl Counter {
     /// Whether `value` can be what the key holds now: acknowledged, or tried without an answer.
     pub(super) fn allows(&self, value: u64) -> bool {
-        (self.acknowledged.load(Ordering::Acquire)..=self.tried.load(Ordering::Acquire)).contains(&value)
+        (self.acknowledged.load(Ordering::Acquire)..=self.tried.load(Ordering::Acquire))
+            .contains(&value)
     }
 }
 
@@ -75,25 +76,50 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let counters = |writer: usize| -> Vec<Counter> {
             let key = |i| format!("load:{writer}:{i}");
-            (0..KEYS).map(|i| Counter { key: key(i), tried: 0.into(), acknowledged: 0.into() }).collect()
+            (0..KEYS)
+                .map(|i| Counter {
+                    key: key(i),
+                    tried: 0.into(),
+                    acknowledged: 0.into(),
+                })
+                .collect()
         };
-        let keys: Vec<_> = (0..nodes.len()).map(|writer| Arc::new(counters(writer))).collect();
+        let keys: Vec<_> = (0..nodes.len())
+            .map(|writer| Arc::new(counters(writer)))
+            .collect();
         let mut threads = Vec::new();
         for (i, node) in nodes.iter().enumerate() {
             let (address, mine, stopped) = (node.clone(), keys[i].clone(), stop.clone());
-            threads.push(std::thread::spawn(move || run(&address, &mine, &stopped, write)));
-            let (address, theirs, stopped) = (node.clone(), keys[(i + 1) % nodes.len()].clone(), stop.clone());
-            threads.push(std::thread::spawn(move || run(&address, &theirs, &stopped, read)));
+            threads.push(std::thread::spawn(move || {
+                run(&address, &mine, &stopped, write)
+            }));
+            let (address, theirs, stopped) = (
+                node.clone(),
+                keys[(i + 1) % nodes.len()].clone(),
+                stop.clone(),
+            );
+            threads.push(std::thread::spawn(move || {
+                run(&address, &theirs, &stopped, read)
+            }));
         }
-        Load { stop, keys, threads }
+        Load {
+            stop,
+            keys,
+            threads,
+        }
     }
 
     /// Stops the threads; what they have seen.
     pub(super) fn stop(mut self) -> Result<Seen, Failure> {
         self.stop.store(true, Ordering::Release);
-        let mut seen = Seen { keys: std::mem::take(&mut self.keys), ..Seen::default() };
+        let mut seen = Seen {
+            keys: std::mem::take(&mut self.keys),
+            ..Seen::default()
+        };
         for thread in self.threads.drain(..) {
-            let tally = thread.join().map_err(|_| Failure::internal("a thread of the load has panicked"))?;
+            let tally = thread
+                .join()
+                .map_err(|_| Failure::internal("a thread of the load has panicked"))?;
             seen.reads += tally.reads;
             seen.writes += tally.writes;
             seen.errors.extend(tally.errors);
@@ -123,7 +149,8 @@ fn run(address: &str, keys: &[Counter], stop: &AtomicBool, request: Request) -> 
             Some(redis) => Ok(redis),
             None => Redis::connect(address).map_err(|why| why.to_string()),
         };
-        let outcome = outcome.and_then(|mut redis| request(&mut redis, counter, &mut tally).map(|()| redis));
+        let outcome =
+            outcome.and_then(|mut redis| request(&mut redis, counter, &mut tally).map(|()| redis));
         match outcome {
             Ok(redis) => {
                 connection = Some(redis);
@@ -140,7 +167,9 @@ fn run(address: &str, keys: &[Counter], stop: &AtomicBool, request: Request) -> 
 
 fn write(redis: &mut Redis, counter: &Counter, tally: &mut Tally) -> Result<(), String> {
     let next = counter.tried.fetch_add(1, Ordering::AcqRel) + 1;
-    let reply = redis.command(&["SET", &counter.key, &next.to_string()]).map_err(|why| why.to_string())?;
+    let reply = redis
+        .command(&["SET", &counter.key, &next.to_string()])
+        .map_err(|why| why.to_string())?;
     if !reply.is_ok() {
         return Err(format!("SET {}: {reply:?}", counter.key));
     }
@@ -151,7 +180,9 @@ fn write(redis: &mut Redis, counter: &Counter, tally: &mut Tally) -> Result<(), 
 
 fn read(redis: &mut Redis, counter: &Counter, tally: &mut Tally) -> Result<(), String> {
     let least = counter.acknowledged.load(Ordering::Acquire);
-    let reply = redis.command(&["GET", &counter.key]).map_err(|why| why.to_string())?;
+    let reply = redis
+        .command(&["GET", &counter.key])
+        .map_err(|why| why.to_string())?;
     let value = match &reply {
         Reply::Bulk(None) => 0,
         Reply::Bulk(Some(_)) => reply.text().and_then(|text| text.parse().ok()).unwrap_or(0),
@@ -159,7 +190,10 @@ fn read(redis: &mut Redis, counter: &Counter, tally: &mut Tally) -> Result<(), S
     };
     let most = counter.tried.load(Ordering::Acquire);
     if !(least..=most).contains(&value) {
-        tally.stale.push(format!("{} was {value}, and {least} had been acknowledged", counter.key));
+        tally.stale.push(format!(
+            "{} was {value}, and {least} had been acknowledged",
+            counter.key
+        ));
     }
     tally.reads += 1;
     Ok(())

@@ -75,7 +75,10 @@ impl Nodes {
             fs::write(&place.config, text).map_err(|why| cannot("write", &place.config, &why))?;
             Ok(place)
         });
-        Ok(Nodes { nodes: nodes.collect::<Result<_, Failure>>()?, running: Arc::default() })
+        Ok(Nodes {
+            nodes: nodes.collect::<Result<_, Failure>>()?,
+            running: Arc::default(),
+        })
     }
 
     /// Where node `i` is found.
@@ -91,8 +94,12 @@ impl Nodes {
     /// Node `i`, to be asked as Redis.
     pub(super) fn redis(&self, i: usize) -> Result<Redis, Failure> {
         let place = &self.nodes[i];
-        Redis::connect(&place.redis)
-            .map_err(|why| Failure::internal(format!("cannot connect to {} at {}: {why}", place.name, place.redis)))
+        Redis::connect(&place.redis).map_err(|why| {
+            Failure::internal(format!(
+                "cannot connect to {} at {}: {why}",
+                place.name, place.redis
+            ))
+        })
     }
 
     /// Starts node `i` and waits until it is ready; how long that took.
@@ -121,7 +128,9 @@ impl Nodes {
     /// Kills node `i` with SIGKILL.
     pub(super) fn kill(&self, i: usize) -> Result<(), Failure> {
         match self.running.lock()[i].take() {
-            Some(child) => end(child).map_err(|why| Failure::internal(format!("cannot kill a node: {why}"))),
+            Some(child) => {
+                end(child).map_err(|why| Failure::internal(format!("cannot kill a node: {why}")))
+            }
             None => Ok(()),
         }
     }
@@ -131,17 +140,23 @@ impl Nodes {
         let place = &self.nodes[i];
         let begun = Instant::now();
         if let Some(child) = &self.running.lock()[i] {
-            let pid = i32::try_from(child.id()).map_err(|_| Failure::internal("a process id beyond i32"))?;
-            kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(|why| Failure::internal(why.to_string()))?;
+            let pid = i32::try_from(child.id())
+                .map_err(|_| Failure::internal("a process id beyond i32"))?;
+            kill(Pid::from_raw(pid), Signal::SIGTERM)
+                .map_err(|why| Failure::internal(why.to_string()))?;
         }
         loop {
             if let Some(child) = &mut self.running.lock()[i]
-                && let Some(status) = child.try_wait().map_err(|why| Failure::internal(why.to_string()))?
+                && let Some(status) = child
+                    .try_wait()
+                    .map_err(|why| Failure::internal(why.to_string()))?
             {
                 return Ok(status);
             }
             if begun.elapsed() > STOP_WITHIN {
-                return Err(place.failed(&format!("has not stopped within {STOP_WITHIN:?} of SIGTERM")));
+                return Err(place.failed(&format!(
+                    "has not stopped within {STOP_WITHIN:?} of SIGTERM"
+                )));
             }
             std::thread::sleep(POLL);
         }
@@ -150,8 +165,12 @@ impl Nodes {
     /// From now on a signal that ends the demo ends the nodes first; `dir` goes too unless it is to be kept.
     pub(super) fn end_on_signal(&self, dir: Option<PathBuf>) -> Result<(), Failure> {
         let running = self.running.clone();
-        let failed = |why: std::io::Error| Failure::internal(format!("cannot listen for signals: {why}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let failed =
+            |why: std::io::Error| Failure::internal(format!("cannot listen for signals: {why}"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
@@ -160,7 +179,10 @@ impl Nodes {
                 };
                 // never unlocked again: nobody starts another node
                 let mut running = running.lock();
-                running.iter_mut().filter_map(Option::take).for_each(|child| drop(end(child)));
+                running
+                    .iter_mut()
+                    .filter_map(Option::take)
+                    .for_each(|child| drop(end(child)));
                 if let Some(dir) = dir {
                     let _ = fs::remove_dir_all(dir);
                 }
@@ -199,7 +221,13 @@ fn end(mut child: Child) -> std::io::Result<()> {
 
 impl Place {
     fn configuration(&self, data: &Path, backend: BackendKind) -> String {
-        let Place { name, redis, peer, http, .. } = self;
+        let Place {
+            name,
+            redis,
+            peer,
+            http,
+            ..
+        } = self;
         // a path as a TOML string: JSON's escapes are a part of TOML's
         let data = serde_json::Value::from(data.to_string_lossy());
         format!(
@@ -209,8 +237,9 @@ impl Place {
     }
 
     fn spawn(&self) -> Result<Child, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|why| Failure::internal(format!("cannot find this program's own file: {why}")))?;
+        let program = std::env::current_exe().map_err(|why| {
+            Failure::internal(format!("cannot find this program's own file: {why}"))
+        })?;
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.map_err(|why| cannot("write", &self.log, &why))?;
         let mut command = Command::new(program);
@@ -221,9 +250,13 @@ impl Place {
                 command.env_remove(name);
             }
         }
-        let stdout = log.try_clone().map_err(|why| cannot("write", &self.log, &why))?;
+        let stdout = log
+            .try_clone()
+            .map_err(|why| cannot("write", &self.log, &why))?;
         command.stdin(Stdio::null()).stdout(stdout).stderr(log);
-        command.spawn().map_err(|why| Failure::internal(format!("cannot start {}: {why}", self.name)))
+        command
+            .spawn()
+            .map_err(|why| Failure::internal(format!("cannot start {}: {why}", self.name)))
     }
 
     /// The last lines of its log say why.
@@ -231,7 +264,11 @@ impl Place {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(10)..].join("\n  ");
-        Failure::internal(format!("{} {what}; the end of {}:\n  {tail}", self.name, self.log.display()))
+        Failure::internal(format!(
+            "{} {what}; the end of {}:\n  {tail}",
+            self.name,
+            self.log.display()
+        ))
     }
 }
 
@@ -242,12 +279,17 @@ fn cannot(what: &str, path: &Path, why: &std::io::Error) -> Failure {
 /// Ports of this machine's loopback that nobody uses, TCP and UDP.
 fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
     let mut random = [0; 2];
-    getrandom::fill(&mut random).map_err(|why| Failure::internal(format!("no randomness: {why}")))?;
+    getrandom::fill(&mut random)
+        .map_err(|why| Failure::internal(format!("no randomness: {why}")))?;
     let first = usize::from(u16::from_le_bytes(random)) % PORTS.len();
     // two demos at once begin at different places
     let around = PORTS.skip(first).chain(PORTS.take(first));
     let ports: Vec<u16> = around.filter(|port| is_free(*port)).take(count).collect();
-    if ports.len() == count { Ok(ports) } else { Err(Failure::internal("this machine has no free ports")) }
+    if ports.len() == count {
+        Ok(ports)
+    } else {
+        Err(Failure::internal("this machine has no free ports"))
+    }
 }
 
 fn is_free(port: u16) -> bool {

@@ -1,6 +1,6 @@
 //! This file answers: how does the demo talk to a node as any Redis client would?
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -32,7 +32,10 @@ pub(super) enum Reply {
 impl Redis {
     /// Connects to `address`.
     pub(super) fn connect(address: &str) -> io::Result<Redis> {
-        let address = address.to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let address = address
+            .to_socket_addrs()?
+            .next()
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
         let stream = TcpStream::connect_timeout(&address, CONNECT_WITHIN)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_WITHIN))?;
@@ -43,7 +46,9 @@ impl Redis {
     /// One command and its reply.
     pub(super) fn command(&mut self, words: &[&str]) -> io::Result<Reply> {
         let mut replies = self.pipeline(&[words])?;
-        replies.pop().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        replies
+            .pop()
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Several commands in one write, and their replies.
@@ -63,8 +68,14 @@ impl Redis {
 fn read(from: &mut impl BufRead) -> io::Result<Reply> {
     let mut line = String::new();
     from.read_line(&mut line)?;
-    let line = line.strip_suffix("\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-    let number = || line.get(1..).and_then(|it| it.parse::<i64>().ok()).ok_or(io::ErrorKind::InvalidData);
+    let line = line
+        .strip_suffix("\r\n")
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
+    let number = || {
+        line.get(1..)
+            .and_then(|it| it.parse::<i64>().ok())
+            .ok_or(io::ErrorKind::InvalidData)
+    };
     Ok(match line.chars().next() {
         Some('+') => Reply::Status(line[1..].to_owned()),
         Some('-') => Reply::Error(line[1..].to_owned()),
@@ -78,7 +89,10 @@ fn read(from: &mut impl BufRead) -> io::Result<Reply> {
             }
             Err(_) => Reply::Bulk(None),
         },
-        Some('*') => (0..number()?).map(|_| read(from)).collect::<io::Result<_>>().map(Reply::List)?,
+        Some('*') => (0..number()?)
+            .map(|_| read(from))
+            .collect::<io::Result<_>>()
+            .map(Reply::List)?,
         _ => return Err(io::ErrorKind::InvalidData.into()),
     })
 }
@@ -107,7 +121,8 @@ mod tests {
     /// Lost without it: the demo would misread a node and call it broken, or whole.
     #[test]
     fn replies_are_read() {
-        let mut bytes = &b"+OK\r\n-TRYAGAIN later\r\n:-3\r\n$2\r\n\r\n\r\n$-1\r\n*2\r\n$1\r\na\r\n*0\r\n"[..];
+        let mut bytes =
+            &b"+OK\r\n-TRYAGAIN later\r\n:-3\r\n$2\r\n\r\n\r\n$-1\r\n*2\r\n$1\r\na\r\n*0\r\n"[..];
         let replies: Vec<Reply> = (0..6).map(|_| read(&mut bytes).unwrap()).collect();
         let bulk = |bytes: &[u8]| Reply::Bulk(Some(bytes.to_vec()));
         assert_eq!(

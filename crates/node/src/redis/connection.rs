@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
+use super::listener::stopped;
 use super::operation::Ask;
 use super::output::{Output, SLICES};
 use super::own;
@@ -101,7 +102,8 @@ impl Connection {
                 return;
             }
             self.tell();
-            if turn == Turn::More {
+            let has_room = turn == Turn::Full && !self.pipeline.is_full(self.output.len());
+            if turn == Turn::More || has_room {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -126,7 +128,7 @@ impl Connection {
                         return;
                     }
                 }
-                _ = stop.wait_for(|stop| *stop), if self.closing.is_none() => self.close(),
+                () = stopped(&mut stop), if self.closing.is_none() => self.close(),
                 () = until(deadline), if deadline.is_some() => return,
             }
         }

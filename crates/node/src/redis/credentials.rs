@@ -29,7 +29,10 @@ impl RedisConfig {
         }
         let user = given.user.as_deref().unwrap_or(DEFAULT_USER.as_bytes());
         let default = self.password.iter().map(|secret| (DEFAULT_USER, secret));
-        let users = self.users.iter().map(|(name, secret)| (name.as_str(), secret));
+        let users = self
+            .users
+            .iter()
+            .map(|(name, secret)| (name.as_str(), secret));
         let mut proved = None;
         for (name, secret) in default.chain(users) {
             let is_he = same(user, name.as_bytes()) & same(&given.password, secret.as_bytes());
@@ -37,9 +40,7 @@ impl RedisConfig {
                 proved = Some(name);
             }
         }
-        proved
-            .map(str::to_owned)
-            .ok_or(CommandError::WrongPassword)
+        proved.map(str::to_owned).ok_or(CommandError::WrongPassword)
     }
 }
 
@@ -71,7 +72,10 @@ mod tests {
         let none = "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                     configuration is correct?";
         assert_eq!(prove(&config, None, "x"), Err(none.to_owned()));
-        assert_eq!(prove(&config, Some("default"), "x"), Ok("default".to_owned()));
+        assert_eq!(
+            prove(&config, Some("default"), "x"),
+            Ok("default".to_owned())
+        );
         config.password = Some("secret".to_owned());
         config.users.insert("ann".to_owned(), "hers".to_owned());
         let wrong = Err("WRONGPASS invalid username-password pair or user is disabled.".to_owned());
@@ -88,7 +92,10 @@ mod tests {
             assert_eq!(prove(&config, user, password), wrong, "{user:?} {password}");
         }
         assert_eq!(prove(&config, None, "secret"), Ok("default".to_owned()));
-        assert_eq!(prove(&config, Some("default"), "secret"), Ok("default".to_owned()));
+        assert_eq!(
+            prove(&config, Some("default"), "secret"),
+            Ok("default".to_owned())
+        );
         assert_eq!(prove(&config, Some("ann"), "hers"), Ok("ann".to_owned()));
     }
 }

@@ -63,7 +63,10 @@ impl Inbox {
 
     /// Moves all that came to `into`, which is empty.
     pub(super) fn take(&self, into: &mut Vec<(Ticket, Answer)>) {
-        debug_assert!(into.is_empty(), "answers are looked at before more are taken");
+        debug_assert!(
+            into.is_empty(),
+            "answers are looked at before more are taken"
+        );
         std::mem::swap(&mut self.came.lock().answers, into);
     }
 

@@ -77,7 +77,10 @@ fn server_fields(server: &Server) -> Fields {
         field("run_id", &server.run_id),
         field("tcp_port", server.local.port()),
         field("announced", &server.config.announced),
-        field("server_time_usec", server.engine.wall_ms().saturating_mul(1_000)),
+        field(
+            "server_time_usec",
+            server.engine.wall_ms().saturating_mul(1_000),
+        ),
         field("uptime_in_seconds", uptime_s),
         field("uptime_in_days", uptime_s / 86_400),
         field("loading", 0),
@@ -96,7 +99,10 @@ fn memory_fields(_: &Server) -> Fields {
     let resident = resident_bytes().unwrap_or(0);
     vec![
         field("used_memory", resident),
-        field("used_memory_human", format!("{:.2}M", resident as f64 / f64::from(1 << 20))),
+        field(
+            "used_memory_human",
+            format!("{:.2}M", resident as f64 / f64::from(1 << 20)),
+        ),
         field("used_memory_rss", resident),
         field("maxmemory", 0),
         field("maxmemory_policy", "noeviction"),
@@ -110,7 +116,10 @@ fn stats_fields(server: &Server) -> Fields {
         field("total_connections_received", read(&stats.connections)),
         field("rejected_connections", read(&stats.rejected)),
         field("total_commands_processed", read(&stats.commands)),
-        field("instantaneous_ops_per_sec", stats.commands_per_s(server.engine.now_ms())),
+        field(
+            "instantaneous_ops_per_sec",
+            stats.commands_per_s(server.engine.now_ms()),
+        ),
         field("total_net_input_bytes", read(&stats.input_bytes)),
         field("total_net_output_bytes", read(&stats.output_bytes)),
         field("total_error_replies", read(&stats.errors)),
@@ -172,7 +181,10 @@ fn quorum_fields(server: &Server) -> Fields {
     let defaults = &engine.default_keyspace().defaults;
     let number = |asked: Option<u8>| asked.map_or_else(|| "majority".to_owned(), |k| k.to_string());
     vec![
-        field("quorum_n", defaults.n.unwrap_or(engine.view().ring().replicas)),
+        field(
+            "quorum_n",
+            defaults.n.unwrap_or(engine.view().ring().replicas),
+        ),
         field("quorum_r", number(defaults.r)),
         field("quorum_w", number(defaults.w)),
         field("quorum_timeout_ms", defaults.timeout_ms),

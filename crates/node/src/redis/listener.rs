@@ -38,7 +38,8 @@ pub(crate) async fn serve(
     loop {
         tokio::select! {
             biased;
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            // The guard that it gives is not held over an await.
+            () = async { drop(shutdown.wait_for(|stop| *stop).await) } => break,
             Some(ended) = connections.join_next() => look_at(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, addr)) => {
@@ -59,6 +60,12 @@ pub(crate) async fn serve(
     while let Some(ended) = connections.join_next().await {
         look_at(ended);
     }
+}
+
+/// Returns when the node stops.
+pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // An error: nobody is left who could say so.
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 fn admit(server: &Arc<Server>, stream: &TcpStream, addr: SocketAddr) -> Option<Connection> {

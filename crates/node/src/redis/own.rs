@@ -180,7 +180,11 @@ mod tests {
                 lineage: 0,
                 epoch: Epoch(1),
             },
-            places: vec![place(0, "a", false), place(1, "b", true), place(2, "c", false)],
+            places: vec![
+                place(0, "a", false),
+                place(1, "b", true),
+                place(2, "c", false),
+            ],
             fallbacks: vec!["d".into()],
         };
         let row = |name: &str, replica, role: &str| {

@@ -185,8 +185,7 @@ impl Pipeline {
             for (ticket, answer) in self.came.drain(..) {
                 self.in_flight -= 1;
                 if laneless != Some(ticket.operation) {
-                    self.lanes
-                        .ended(ticket.key, ticket.access, &mut self.begin);
+                    self.lanes.ended(ticket.key, ticket.access, &mut self.begin);
                 }
                 match answer {
                     Answer::Value(value) => {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rkv_kv::{Engine, KvError, Keyspace};
+use rkv_kv::{Engine, Keyspace, KvError};
 use rkv_resp::{Limits, Protocol};
 
 /// What a single argument may measure beyond the largest value: such a value gets the store's error and keeps its
@@ -107,7 +107,9 @@ impl Server {
         if name == default.name.as_bytes() {
             Ok(default)
         } else {
-            Err(KvError::Keyspace(String::from_utf8_lossy(name).into_owned()))
+            Err(KvError::Keyspace(
+                String::from_utf8_lossy(name).into_owned(),
+            ))
         }
     }
 

@@ -41,7 +41,10 @@ fn settings(server: &Server) -> [(&'static str, String); 14] {
         ("proto-max-bulk-len", server.limits().max_bulk.to_string()),
         ("requirepass", String::new()),
         ("save", String::new()),
-        ("tcp-keepalive", super::listener::KEEPALIVE.as_secs().to_string()),
+        (
+            "tcp-keepalive",
+            super::listener::KEEPALIVE.as_secs().to_string(),
+        ),
         ("timeout", "0".to_owned()),
         ("notify-keyspace-events", String::new()),
     ]

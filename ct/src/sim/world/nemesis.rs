@@ -1,0 +1,124 @@
+//! This file answers: what goes wrong, and when?
+
+use std::sync::atomic::Ordering;
+
+use rand::RngExt;
+
+use super::{Happening, World};
+use crate::sim::disk::Crash;
+
+/// How far a clock is off at most while its drift is within bounds, and after a jump.
+const DRIFT_MS: i64 = 400;
+const JUMP_MS: i64 = 3_000;
+
+impl World {
+    /// Something new goes wrong, or something is mended.
+    pub(super) fn nemesis(&mut self) {
+        if self.healed {
+            return;
+        }
+        let node = self.rng.random_range(0..self.nodes.len());
+        let other = self.rng.random_range(0..self.nodes.len());
+        match self.rng.random_range(0..11) {
+            0..=3 => self.crash_one(node),
+            4 | 5 if node != other => self.cut_link(node, other),
+            6 => self.mend_links(),
+            7 => self.set_clock(node, DRIFT_MS),
+            8 => self.set_clock(node, JUMP_MS),
+            9 if node != other => self.slander(node, other, 800),
+            10 if self.all_run() => {
+                let for_ms = self.rng.random_range(1_000..3_000);
+                self.pause(node, for_ms);
+            }
+            _ => {}
+        }
+        let after = self.rng.random_range(100..2_500);
+        self.push(after, Happening::Nemesis);
+    }
+
+    /// In a storm somebody is taken for dead all the time.
+    pub(super) fn rumour(&mut self) {
+        let Some(every_ms) = self.options.council.rumour_ms.filter(|_| !self.healed) else {
+            return;
+        };
+        let at = self.rng.random_range(0..self.nodes.len());
+        let of = self.rng.random_range(0..self.nodes.len());
+        if at != of && self.is_troubled() {
+            let for_ms = self.rng.random_range(200..1_500);
+            self.slander(at, of, for_ms);
+        }
+        let after = self.rng.random_range(every_ms / 10..every_ms);
+        self.push(after, Happening::Rumour);
+    }
+
+    fn all_run(&self) -> bool {
+        let here = self.nodes.iter().filter(|node| !node.left);
+        here.into_iter().all(|node| node.running.is_some()) && self.paused.is_empty()
+    }
+
+    /// One node at a time.
+    fn crash_one(&mut self, node: usize) {
+        if !self.all_run() || self.nodes[node].left {
+            return;
+        }
+        let how = match self.rng.random_range(0..3) {
+            0 => Crash::PowerCut,
+            _ => Crash::Kill,
+        };
+        self.crash(node, how);
+        let after = self.rng.random_range(300..4_000);
+        self.push(after, Happening::Start { node });
+    }
+
+    /// One direction, or both.
+    fn cut_link(&mut self, from: usize, to: usize) {
+        let both = self.rng.random_range(0..2) == 0;
+        self.tell(|| {
+            let names = (&self.nodes[from].name, &self.nodes[to].name);
+            format!("{} to {} is cut, both ways: {both}", names.0, names.1)
+        });
+        self.cut.insert((from, to));
+        if both {
+            self.cut.insert((to, from));
+        }
+        self.observe(to, from);
+        self.observe(from, to);
+    }
+
+    fn mend_links(&mut self) {
+        self.tell(|| "all links are mended".to_owned());
+        for (from, to) in std::mem::take(&mut self.cut) {
+            self.observe(to, from);
+        }
+    }
+
+    fn set_clock(&mut self, node: usize, most_ms: i64) {
+        let offset = self.rng.random_range(-most_ms..most_ms);
+        self.tell(|| format!("the clock of {} is off by {offset} ms", self.nodes[node].name));
+        let clock = &self.nodes[node].wall_offset_ms;
+        clock.store(offset, Ordering::Relaxed);
+    }
+
+    /// `at` takes `of` for dead, though it lives.
+    fn slander(&mut self, at: usize, of: usize, for_ms: u64) {
+        let until = self.now() + for_ms;
+        self.rumours.insert((at, of), until);
+        self.push(0, Happening::Look { at, of });
+        self.push(for_ms, Happening::Look { at, of });
+    }
+
+    /// The last fault is over: all links are whole, and whoever is down starts.
+    pub(super) fn heal(&mut self) {
+        self.tell(|| "everything heals".to_owned());
+        self.healed = true;
+        self.loss_percent = 0;
+        self.rumours.clear();
+        self.mend_links();
+        for node in 0..self.nodes.len() {
+            self.resume(node);
+            self.set_clock(node, DRIFT_MS / 2);
+            self.push(1, Happening::Start { node });
+            self.gossip_round(node);
+        }
+    }
+}

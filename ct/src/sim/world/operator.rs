@@ -1,0 +1,100 @@
+//! This file answers: who joins and leaves, and who asks for it?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rand::RngExt;
+use rkv_ring::cluster::{AdminReply, AdminRequest};
+use rkv_ring::plan::Refusal;
+
+use super::{Happening, World};
+
+/// How often an operator does something; when staging and withdrawing all the time, how often then.
+const EVERY_MS: u64 = 700;
+const UNREST_MS: u64 = 150;
+/// Whoever was asked may have died: after this the operator asks again.
+const PATIENCE_MS: u64 = 8_000;
+
+/// What the operator has done and still waits for.
+#[derive(Default)]
+pub(super) struct Operator {
+    step: usize,
+    waiting: Arc<AtomicBool>,
+    asked_ms: u64,
+    leaver: Option<usize>,
+}
+
+impl World {
+    /// Joins the others to the first and commits; then in some lives the last one leaves again, in others changes are
+    /// staged and withdrawn.
+    pub(super) fn operate(&mut self) {
+        let unrest = self.council().unrest;
+        let (every_ms, patience_ms) = if unrest {
+            (UNREST_MS, 4 * UNREST_MS)
+        } else {
+            (EVERY_MS, PATIENCE_MS)
+        };
+        self.push(every_ms, Happening::Operator);
+        let patient = self.now() < self.operator.asked_ms + patience_ms;
+        if patient && self.operator.waiting.load(Ordering::Relaxed) {
+            return;
+        }
+        let request = self.next_request();
+        self.operator.step += 1;
+        let Some((at, request)) = request else {
+            return;
+        };
+        if self.nodes[at].running.is_none() || self.paused.contains_key(&at) {
+            return;
+        }
+        self.tell(|| format!("{} is asked for {request:?}", self.nodes[at].name));
+        self.operator.asked_ms = self.now();
+        let waiting = Arc::new(AtomicBool::new(true));
+        self.operator.waiting = waiting.clone();
+        let done = Box::new(move |_: Result<AdminReply, Refusal>| {
+            waiting.store(false, Ordering::Relaxed);
+        });
+        self.with(at, |engine| engine.admin(request, done));
+    }
+
+    fn next_request(&mut self) -> Option<(usize, AdminRequest)> {
+        let step = self.operator.step;
+        let joiners: Vec<usize> = (1..self.nodes.len())
+            .filter(|node| !self.is_joined(*node))
+            .collect();
+        if !joiners.is_empty() {
+            let peer = "n1:7000".to_owned();
+            return Some(match step % 3 {
+                0 | 1 => (joiners[step % joiners.len()], AdminRequest::Join { peer }),
+                _ => (0, AdminRequest::Commit { plan: None }),
+            });
+        }
+        let last = self.nodes.len() - 1;
+        if self.options.leaves && self.operator.leaver.is_none() {
+            self.operator.leaver = Some(last);
+            let node = self.nodes[last].name.clone();
+            return Some((0, AdminRequest::Leave { node }));
+        }
+        if self.operator.leaver.is_some() {
+            return (step % 2 == 0).then_some((1, AdminRequest::Commit { plan: None }));
+        }
+        if !self.council().unrest {
+            return None;
+        }
+        let at = self.rng.random_range(0..self.nodes.len());
+        let node = self.nodes[self.rng.random_range(0..self.nodes.len())].name.clone();
+        let withdraw = self.rng.random_range(0..3) == 0;
+        Some(if withdraw {
+            (at, AdminRequest::Clear)
+        } else {
+            (at, AdminRequest::Leave { node })
+        })
+    }
+
+    /// Whether `node` is, or was, in a cluster with others.
+    pub(super) fn is_joined(&self, node: usize) -> bool {
+        let stored = self.nodes[node].ring_file.lock();
+        let members = stored.as_ref().map(|stored| stored.ring.members.len());
+        self.nodes[node].left || members.is_some_and(|n| n > 1) || self.operator.leaver == Some(node)
+    }
+}
