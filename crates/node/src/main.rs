@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod duration;
 mod http;
+mod log;
 mod redis;
 mod start;
 mod world;
@@ -318,6 +319,7 @@ fn start_node(layers: Layers, faults: bool) -> Result<End, Failure> {
         .config
         .check_doors()
         .map_err(|error| Failure::usage(error.to_string()))?;
+    log::init(&loaded.config.log);
     match start::run(loaded.config, faults) {
         Ok(()) => Ok(End::Done),
         Err(error) => Err(match error.downcast::<Failure>() {

@@ -541,8 +541,10 @@ impl Actor {
             }
             Decision::Answer(Answer::Stored, _) => {
                 // Held already, perhaps on its way to the disk or to the target: the answer waits for both.
+                // A forwarding copy holds what its target may lack, also when their session is gone.
                 let at_rest = key.is_some_and(|key| !self.holding.is_leaving(&key));
-                if at_rest && hint_for.is_empty() && self.out.is_none() {
+                let alone = self.out.is_none() && self.gate_without_session().is_none();
+                if at_rest && hint_for.is_empty() && alone {
                     refuse(to, Answer::Stored, effects);
                 } else {
                     let answer = Answer::Stored;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rkv_quorum::Version;
+use rkv_ring::Status;
 use rkv_storage::{Space, StoreKey};
 use rkv_wire::message::CopyState;
 
@@ -25,6 +26,10 @@ pub fn settled(nodes: &[SimNode]) -> Result<(), String> {
         }
         if !view.ring().moves.is_empty() || !view.ring().next.is_empty() {
             return Err(format!("{} knows of moves", node.name));
+        }
+        let mut members = view.ring().members.values();
+        if members.any(|member| member.status == Status::Exiting) {
+            return Err(format!("{} knows of a member that has not gone yet", node.name));
         }
         match &ring {
             None => ring = Some(view.ring().clone()),

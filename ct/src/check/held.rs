@@ -70,10 +70,15 @@ impl Held {
         self.excused
     }
 
+    /// Whether the only node that ever had `key` lost it.
+    pub fn excuses(&self, key: &str) -> bool {
+        self.excused_keys.contains(key)
+    }
+
     /// The newest version of each key that was acknowledged and may not be lost.
     pub fn newest<'h>(&self, history: &'h History) -> BTreeMap<&'h str, Stamp> {
         let mut newest = history.newest_acknowledged();
-        newest.retain(|key, _| !self.excused_keys.contains(*key));
+        newest.retain(|key, _| !self.excuses(key));
         newest
     }
 

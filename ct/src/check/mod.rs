@@ -82,7 +82,8 @@ impl Observer {
         let covered = self.cover.step(nodes);
         self.keep("4 cover", covered.err());
         if !self.is_excused() {
-            let met = self.quorum_meets.step(history);
+            let excused = |key: &str| self.held.excuses(key);
+            let met = self.quorum_meets.step(history, excused);
             self.keep("5 quorum meets", met.err());
             let ordered = self.order.step(history);
             self.keep("7 order", ordered.err());

@@ -16,7 +16,7 @@ pub struct QuorumMeets {
 
 impl QuorumMeets {
     /// Looks at the gets that have ended since.
-    pub fn step(&mut self, history: &History) -> Result<(), String> {
+    pub fn step(&mut self, history: &History, is_excused: impl Fn(&str) -> bool) -> Result<(), String> {
         let from = self.open;
         for (number, get) in history.gets.iter().enumerate().skip(from) {
             let Some((_, got)) = &get.end else {
@@ -25,7 +25,9 @@ impl QuorumMeets {
             if self.looked_at.insert(number, ()).is_some() {
                 continue;
             }
-            if let Got::Version(read) = got {
+            if let Got::Version(read) = got
+                && !is_excused(&get.key)
+            {
                 let floor = floor(history, &get.key, get.began_ms);
                 if *read < floor {
                     return Err(format!(

@@ -233,6 +233,9 @@ impl World {
         if let Some(before) = self.reading_back {
             return self.observer.read_back(&self.history.lock(), before);
         }
+        if self.now() < self.options.trouble_ms + client::AFTERWARDS_MS {
+            return Ok(false);
+        }
         let settled = self.observer.settled(&self.nodes, &self.history.lock());
         match settled {
             Ok(()) => {

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use rkv_kv::{Done, Engine};
-use rkv_ring::Refusal;
 use rkv_ring::cluster::{AdminReply, AdminRequest};
+use rkv_ring::{Epoch, Plan, Refusal};
 use tokio::sync::oneshot;
 
 use super::error::ApiError;
@@ -24,8 +24,28 @@ pub(super) async fn answer_to<T: Send + 'static>(ask: impl FnOnce(Done<T>)) -> R
         .map_err(|_| ApiError::internal("stopping", "the node stopped before it answered"))
 }
 
+/// What a commit would do; `None` when nothing is staged.
+pub(super) async fn staged(engine: &Engine) -> Result<Option<Plan>, ApiError> {
+    match admin(engine, AdminRequest::Plan).await? {
+        AdminReply::Plan(plan) => Ok(plan.map(|plan| *plan)),
+        AdminReply::Done { .. } => Err(another_answer()),
+    }
+}
+
+/// Changes something; returns the epoch in which it shows.
+pub(super) async fn change(engine: &Engine, request: AdminRequest) -> Result<Epoch, ApiError> {
+    match admin(engine, request).await? {
+        AdminReply::Done { ring } => Ok(ring.epoch),
+        AdminReply::Plan(_) => Err(another_answer()),
+    }
+}
+
+fn another_answer() -> ApiError {
+    ApiError::internal("bad_answer", "the ring's keeper answered another question")
+}
+
 /// Asks the ring's machine.
-pub(super) async fn admin(engine: &Engine, request: AdminRequest) -> Result<AdminReply, ApiError> {
+async fn admin(engine: &Engine, request: AdminRequest) -> Result<AdminReply, ApiError> {
     let changes = request != AdminRequest::Plan;
     let answer = answer_to::<Result<AdminReply, Refusal>>(|done| engine.admin(request, done));
     match tokio::time::timeout(KEEPER_WITHIN, answer).await {

@@ -4,38 +4,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use rkv_ring::cluster::{AdminReply, AdminRequest};
-use rkv_ring::{Epoch, NodeName};
+use rkv_ring::cluster::AdminRequest;
+use rkv_ring::{Change, Epoch, NodeName};
 use serde::{Deserialize, Serialize};
 
 use super::Http;
-use super::awaited::admin;
+use super::awaited::{change, staged};
 use super::error::ApiError;
 use super::input::Body;
 
-/// It is in this ring.
+/// It waits for a commit.
 #[derive(Debug, Serialize)]
-pub(super) struct Changed {
+pub(super) struct Staged {
     ok: bool,
-    /// Of which cluster: after a join the one that the node is on its way into.
-    cluster: String,
+    staged: Change,
+    /// The ring that lists it: of the cluster that a joiner is on its way into.
     epoch: Epoch,
-}
-
-type Answer = Result<Json<Changed>, ApiError>;
-
-async fn change(http: &Http, request: AdminRequest) -> Answer {
-    match admin(&http.engine, request).await? {
-        AdminReply::Done { ring } => Ok(Json(Changed {
-            ok: true,
-            cluster: ring.cluster.to_string(),
-            epoch: ring.epoch,
-        })),
-        AdminReply::Plan(_) => Err(ApiError::internal(
-            "no_change",
-            "the keeper answered with a plan",
-        )),
-    }
 }
 
 /// Whose cluster.
@@ -46,12 +30,20 @@ pub(super) struct Join {
 }
 
 /// `POST /v1/cluster/join`
-pub(super) async fn join(State(http): State<Arc<Http>>, Body(Join { peer }): Body<Join>) -> Answer {
+pub(super) async fn join(
+    State(http): State<Arc<Http>>,
+    Body(Join { peer }): Body<Join>,
+) -> Result<Json<Staged>, ApiError> {
     if !is_address(&peer) {
         let message = format!("a peer address is host:port of a peer listener, not {peer:?}");
         return Err(ApiError::usage("bad_peer", message));
     }
-    change(&http, AdminRequest::Join { peer }).await
+    let node = http.engine.me().clone();
+    Ok(Json(Staged {
+        ok: true,
+        epoch: change(&http.engine, AdminRequest::Join { peer }).await?,
+        staged: Change::Join { node },
+    }))
 }
 
 fn is_address(text: &str) -> bool {
@@ -73,9 +65,14 @@ pub(super) struct Leave {
 pub(super) async fn leave(
     State(http): State<Arc<Http>>,
     Body(Leave { node }): Body<Leave>,
-) -> Answer {
+) -> Result<Json<Staged>, ApiError> {
     let node = node.unwrap_or_else(|| http.engine.me().clone());
-    change(&http, AdminRequest::Leave { node }).await
+    let request = AdminRequest::Leave { node: node.clone() };
+    Ok(Json(Staged {
+        ok: true,
+        epoch: change(&http.engine, request).await?,
+        staged: Change::Leave { node },
+    }))
 }
 
 /// Only this plan, if said.
@@ -85,17 +82,51 @@ pub(super) struct Commit {
     plan: Option<String>,
 }
 
+/// It is being carried out.
+#[derive(Debug, Serialize)]
+pub(super) struct Committed {
+    ok: bool,
+    plan: String,
+    epoch: Epoch,
+    transfers: usize,
+}
+
 /// `POST /v1/cluster/commit`
+///
+/// Without a plan's id it commits what is staged now, by that plan's id: so the answer tells what was committed.
 pub(super) async fn commit(
     State(http): State<Arc<Http>>,
     Body(Commit { plan }): Body<Commit>,
-) -> Answer {
-    change(&http, AdminRequest::Commit { plan }).await
+) -> Result<Json<Committed>, ApiError> {
+    let engine = &http.engine;
+    let now = staged(engine).await?;
+    let transfers = now.as_ref().map_or(0, |now| now.transfers.len());
+    let plan = plan.or(now.map(|now| now.id));
+    let request = AdminRequest::Commit { plan: plan.clone() };
+    Ok(Json(Committed {
+        ok: true,
+        epoch: change(engine, request).await?,
+        plan: plan.unwrap_or_default(),
+        transfers,
+    }))
+}
+
+/// Nothing is staged any more.
+#[derive(Debug, Serialize)]
+pub(super) struct Cleared {
+    ok: bool,
+    cleared: Vec<Change>,
+    epoch: Epoch,
 }
 
 /// `POST /v1/cluster/clear`
-pub(super) async fn clear(State(http): State<Arc<Http>>) -> Answer {
-    change(&http, AdminRequest::Clear).await
+pub(super) async fn clear(State(http): State<Arc<Http>>) -> Result<Json<Cleared>, ApiError> {
+    let was = staged(&http.engine).await?;
+    Ok(Json(Cleared {
+        ok: true,
+        epoch: change(&http.engine, AdminRequest::Clear).await?,
+        cleared: was.map_or(Vec::new(), |was| was.changes),
+    }))
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ impl ApiError {
             "this node asks for a token: give `http.token` as `--token-file` or RKV_TOKEN";
         ApiError {
             status: StatusCode::UNAUTHORIZED,
-            ..ApiError::refused("wrong_token", message)
+            ..ApiError::refused("token", message)
         }
     }
 
@@ -236,13 +236,7 @@ mod tests {
                 "no_majority",
                 true,
             ),
-            (
-                ApiError::unauthorized(),
-                401,
-                "refused",
-                "wrong_token",
-                false,
-            ),
+            (ApiError::unauthorized(), 401, "refused", "token", false),
             (
                 ApiError::internal("stopping", "x"),
                 500,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use bytes::Bytes;
 use rkv_kv::{Engine, Keyspace, KvError, Write};
 use rkv_quorum::clock::Stamp;
@@ -20,6 +20,9 @@ use super::Http;
 use super::awaited::answer_to;
 use super::error::ApiError;
 use super::input::Body;
+
+/// How bytes that are no text travel.
+pub(super) const BASE64: GeneralPurpose = STANDARD;
 
 /// One operation. All three take the same fields; each looks at those that concern it.
 #[derive(Debug, Default, Deserialize)]

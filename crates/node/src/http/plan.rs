@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use rkv_ring::cluster::{AdminReply, AdminRequest};
 use rkv_ring::{Change, Epoch, NodeName, Partition, Plan};
 use rkv_wire::message::TransferKind;
 use serde::Serialize;
 
 use super::Http;
-use super::awaited::admin;
+use super::awaited::staged;
 use super::error::ApiError;
-use super::members::{Member, member, members};
+use super::members::{Member, member};
 use super::survey::Survey;
 
 /// What `rkv cluster plan` shows.
@@ -35,9 +34,9 @@ pub(super) struct Planned {
     partition: Partition,
     from: NodeName,
     to: NodeName,
-    /// What the source holds now; null when it has not reported.
-    keys: Option<u64>,
-    bytes: Option<u64>,
+    /// What the source holds now; 0 when it has not reported.
+    keys: u64,
+    bytes: u64,
 }
 
 fn document(survey: &Survey, plan: Option<Plan>) -> PlanShown {
@@ -47,20 +46,21 @@ fn document(survey: &Survey, plan: Option<Plan>) -> PlanShown {
             plan: None,
             epoch,
             changes: Vec::new(),
-            members: members(survey),
+            members: Vec::new(),
             transfers: Vec::new(),
             warnings: Vec::new(),
         };
     };
     let planned = |transfer: rkv_ring::Transfer| {
         let held = survey.serving_totals(&transfer.from, transfer.partition);
+        let held = held.unwrap_or_default();
         Planned {
             kind: TransferKind::Ownership,
             partition: transfer.partition,
             from: transfer.from,
             to: transfer.to,
-            keys: held.map(|totals| totals.entries),
-            bytes: held.map(|totals| totals.bytes),
+            keys: held.entries,
+            bytes: held.bytes,
         }
     };
     let shares = plan.members.into_iter();
@@ -76,17 +76,9 @@ fn document(survey: &Survey, plan: Option<Plan>) -> PlanShown {
 
 /// `GET /v1/cluster/plan`
 pub(super) async fn show(State(http): State<Arc<Http>>) -> Result<Json<PlanShown>, ApiError> {
-    let plan = match admin(&http.engine, AdminRequest::Plan).await? {
-        AdminReply::Plan(plan) => plan,
-        AdminReply::Done { .. } => {
-            return Err(ApiError::internal(
-                "no_plan",
-                "the keeper answered without a plan",
-            ));
-        }
-    };
+    let plan = staged(&http.engine).await?;
     let survey = Survey::take(&http).await?;
-    Ok(Json(document(&survey, plan.map(|plan| *plan))))
+    Ok(Json(document(&survey, plan)))
 }
 
 #[cfg(test)]
@@ -127,6 +119,9 @@ mod tests {
     fn nothing_staged_is_null() {
         let shown = json(&document(&survey(founded(), &[]), None));
         assert_eq!(shown["plan"], json!(null));
-        assert_eq!(shown["transfers"], json!([]));
+        assert_eq!(
+            (&shown["members"], &shown["transfers"]),
+            (&json!([]), &json!([]))
+        );
     }
 }

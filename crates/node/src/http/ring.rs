@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
 use rkv_quorum::tally::Role;
 use rkv_ring::{Epoch, NodeName, Partition, Preflist, Ring, Row, Slot};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Http;
 use super::error::ApiError;
 use super::input::Params;
-use super::kv::key_of;
+use super::kv::{BASE64, key_of};
 
 /// What `rkv cluster ring` shows.
 #[derive(Debug, Serialize)]
@@ -35,8 +36,9 @@ fn owners(ring: &Ring) -> Owners {
 /// What `rkv cluster ring --key KEY` shows.
 #[derive(Debug, Serialize)]
 pub(super) struct KeyPlace {
-    /// Null when not UTF-8.
-    key: Option<String>,
+    /// As far as it is text.
+    key: String,
+    key_base64: String,
     slot: Slot,
     partition: Partition,
     preflist: Vec<Answerer>,
@@ -54,7 +56,8 @@ pub(super) struct Answerer {
 
 fn key_place(key: &[u8], slot: Slot, preflist: &Preflist) -> KeyPlace {
     KeyPlace {
-        key: std::str::from_utf8(key).ok().map(str::to_owned),
+        key: String::from_utf8_lossy(key).into_owned(),
+        key_base64: BASE64.encode(key),
         slot,
         partition: preflist.partition,
         preflist: answerers(preflist),
@@ -188,7 +191,7 @@ mod tests {
         let answerer =
             |replica| json!({"node": "node1", "replica": replica, "role": "primary", "up": true});
         let expected = json!({
-            "key": "foo", "slot": 12182, "partition": 11,
+            "key": "foo", "key_base64": "Zm9v", "slot": 12182, "partition": 11,
             "preflist": [answerer(0), answerer(1), answerer(2)],
         });
         assert_eq!(shown, expected);

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::survey::fixture::identity;
 use super::*;
+use crate::cli::documents;
 
 /// A node with nobody around it.
 struct Alone {
@@ -226,12 +227,52 @@ async fn one_node_answers_every_path() {
         assert_eq!(status, 200, "{path}: {document}");
     }
     assert_eq!(node.get("/v1/cluster/plan").await.1["plan"], json!(null));
+    assert_eq!(node.post("/v1/cluster/clear", json!({})).await.0, 200);
     assert_eq!(node.get("/v1/cluster/status").await.1["settled"], true);
     assert_eq!(node.get("/v1/status").await.1["health"], "ok");
 
     let Served { stop, serving, .. } = node;
     stop.send(()).unwrap();
     serving.await.unwrap().unwrap();
+}
+
+/// Lost without it: the command line would not understand a document that is right for scripts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_reads_every_document() {
+    let node = served(None, false).await;
+    reads::<documents::Status>(node.get("/v1/status").await);
+    reads::<documents::Members>(node.get("/v1/cluster/members").await);
+    reads::<documents::ClusterStatus>(node.get("/v1/cluster/status").await);
+    reads::<documents::Plan>(node.get("/v1/cluster/plan").await);
+    reads::<documents::RingTable>(node.get("/v1/cluster/ring").await);
+    reads::<documents::KeyPlace>(node.get("/v1/cluster/ring?key=a%20b").await);
+    reads::<documents::Transfers>(node.get("/v1/cluster/transfers").await);
+    reads::<documents::CanStop>(node.get("/v1/cluster/can-stop?node=node1").await);
+    reads::<documents::Cleared>(node.post("/v1/cluster/clear", json!({})).await);
+    let ping = json!(documents::PingRequest { value: 1 });
+    reads::<documents::Pong>(node.post("/v1/ping", ping).await);
+    let operation = json!(documents::KvRequest {
+        key_base64: Some("YQ==".to_owned()),
+        value_base64: Some("YQ==".to_owned()),
+        keyspace: Some("default".to_owned()),
+        n: Some(3),
+        r: Some(2),
+        w: Some(2),
+        pr: Some(1),
+        pw: Some(1),
+        timeout_ms: Some(1_000),
+        ..documents::KvRequest::default()
+    });
+    reads::<documents::PutAnswer>(node.post("/v1/kv/put", operation.clone()).await);
+    reads::<documents::GetAnswer>(node.post("/v1/kv/get", operation.clone()).await);
+    reads::<documents::PutAnswer>(node.post("/v1/kv/delete", operation).await);
+}
+
+fn reads<T: serde::de::DeserializeOwned>((status, document): (u16, Value)) {
+    assert_eq!(status, 200, "{document}");
+    if let Err(error) = serde_json::from_value::<T>(document.clone()) {
+        panic!("{error}: {document}");
+    }
 }
 
 /// Lost without it: somebody's mistake would be answered with something that no script reads.

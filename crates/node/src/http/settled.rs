@@ -37,7 +37,7 @@ fn document(survey: &Survey) -> Settled {
         counted.count()
     };
     let (transfers_pending, transfers_active) = (count(Progress::Waiting), count(Progress::Active));
-    let hints = || survey.reports.values().flat_map(|report| &report.hints);
+    let mut hints = survey.reports.values().flat_map(|report| &report.hints);
     let ring_ready = survey.agrees();
     let members = ring.members.iter();
     Settled {
@@ -45,13 +45,13 @@ fn document(survey: &Survey) -> Settled {
             && ring.next.is_empty()
             && ring.moves.is_empty()
             && transfers_pending + transfers_active == 0
-            && !hints().any(|hint| survey.can_drain(hint)),
+            && !hints.any(|hint| survey.can_drain(hint)),
         ring_ready,
         epoch: ring.epoch,
         ring_digest: ring.digest().to_string(),
         transfers_pending,
         transfers_active,
-        hints: hints().map(|hint| hint.keys).sum(),
+        hints: survey.hints(),
         // One that is joining is no member yet, and runs in its own cluster.
         unreachable: members
             .filter(|(name, m)| m.status != Status::Joining && !survey.view.is_up(name))

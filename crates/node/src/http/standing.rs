@@ -79,18 +79,27 @@ fn health(survey: &Survey, partition: Partition, hinted: bool) -> Health {
 pub(super) struct Overview {
     health: Health,
     node: NodeName,
+    /// The cluster's name.
+    cluster: String,
     epoch: Epoch,
+    claimant: NodeName,
+    /// Keys for which somebody holds a hint, once for each holder.
+    hints: u64,
     partitions: Partitions,
     members: Vec<Member>,
     transfers: Vec<Transfer>,
 }
 
 fn overview(survey: &Survey) -> Overview {
+    let ring = survey.ring();
     let partitions = partitions(survey);
     Overview {
         health: partitions.health(),
         node: survey.view.me().clone(),
-        epoch: survey.ring().epoch,
+        cluster: ring.cluster_name.clone(),
+        epoch: ring.epoch,
+        claimant: ring.claimant.clone(),
+        hints: survey.hints(),
         partitions,
         members: members(survey),
         transfers: transfers(survey),

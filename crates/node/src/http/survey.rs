@@ -77,6 +77,12 @@ impl Survey {
         held.map(|hint| hint.copy.partition).collect()
     }
 
+    /// Keys for which somebody holds a hint, once for each holder.
+    pub(super) fn hints(&self) -> u64 {
+        let hints = self.reports.values().flat_map(|report| &report.hints);
+        hints.map(|hint| hint.keys).sum()
+    }
+
     /// Whether these hints are on their way to somebody who can be reached: others only wait.
     pub(super) fn can_drain(&self, hint: &HintReport) -> bool {
         let absent = &hint.waiting_for;

@@ -68,7 +68,9 @@ fn reported(survey: &Survey, report: &Report, of: &TransferReport) -> Transfer {
     let left = of.keys_total.saturating_sub(of.keys_done);
     let flows = of.active && of.keys_per_s > 0;
     let hint = |hint: &&HintReport| hint.copy == of.copy;
+    // While anything flows it is not only the absent that it is for.
     let waits_for_absent = of.kind == TransferKind::Hinted
+        && !of.active
         && !report
             .hints
             .iter()
@@ -116,7 +118,7 @@ fn unreported(survey: &Survey, reported: &[Transfer]) -> Vec<Transfer> {
             } else if survey.view.is_up(&planned.from) {
                 format!("{} to begin", planned.from)
             } else {
-                format!("{} is not reachable", planned.from)
+                format!("{}, which is not reachable", planned.from)
             };
             let held = survey
                 .serving_totals(&planned.from, planned.partition)

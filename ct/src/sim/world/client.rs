@@ -12,16 +12,17 @@ use crate::history::{Got, Put};
 
 const TIMEOUT_MS: u64 = 1_000;
 /// After the last fault clients go on for so long, with more rest in between.
-const AFTERWARDS_MS: u64 = 3_000;
+pub(super) const AFTERWARDS_MS: u64 = 3_000;
 
 impl World {
     /// A client asks one node: a put or delete of a key that only it writes now, or a get.
     pub(super) fn client(&mut self) {
+        if self.now() >= self.options.trouble_ms + AFTERWARDS_MS {
+            return;
+        }
         let rest = if self.healed { 400 } else { 40 };
         let after = self.rng.random_range(1..rest);
-        if self.now() < self.options.trouble_ms + AFTERWARDS_MS {
-            self.push(after, Happening::Client);
-        }
+        self.push(after, Happening::Client);
         let node = self.rng.random_range(0..self.nodes.len());
         // Before a node has joined, its keys are its own; these keys are those of the cluster of the first.
         if !(node == 0 || self.is_joined(node)) {

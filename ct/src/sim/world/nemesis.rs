@@ -36,19 +36,37 @@ impl World {
         self.push(after, Happening::Nemesis);
     }
 
-    /// In a storm somebody is taken for dead all the time.
+    /// In a storm somebody is taken for dead all the time, or goes deaf or dumb.
     pub(super) fn rumour(&mut self) {
         let Some(every_ms) = self.options.council.rumour_ms.filter(|_| !self.healed) else {
             return;
         };
-        let at = self.rng.random_range(0..self.nodes.len());
-        let of = self.rng.random_range(0..self.nodes.len());
-        if at != of && self.is_troubled() {
-            let for_ms = self.rng.random_range(200..1_500);
-            self.slander(at, of, for_ms);
+        let one = self.rng.random_range(0..self.nodes.len());
+        let other = self.rng.random_range(0..self.nodes.len());
+        if self.is_troubled() {
+            match self.rng.random_range(0..8) {
+                0 => self.isolate(one, true),
+                1 => self.isolate(one, false),
+                2 | 3 => self.mend_links(),
+                _ if one != other => {
+                    let for_ms = self.rng.random_range(200..1_500);
+                    self.slander(one, other, for_ms);
+                }
+                _ => {}
+            }
         }
         let after = self.rng.random_range(every_ms / 10..every_ms);
         self.push(after, Happening::Rumour);
+    }
+
+    /// A node hears nobody, or is heard by nobody.
+    fn isolate(&mut self, node: usize, deaf: bool) {
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            let (from, to) = if deaf { (other, node) } else { (node, other) };
+            self.cut.insert((from, to));
+            self.observe(to, from);
+        }
+        self.tell(|| format!("{} is cut off, deaf: {deaf}", self.nodes[node].name));
     }
 
     fn all_run(&self) -> bool {
