@@ -1,0 +1,376 @@
+//! This file answers: how do suites run real nodes?
+//!
+//! The binary is `RKV_BIN`, else it is built once. Every node has free ports and a temporary folder, and is ended when its
+//! cluster is dropped. Tests wait for conditions, never for a time.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up: generous, machines are busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(given) = std::env::var_os("RKV_BIN") {
+            return given.into();
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args(["build", "--profile", "test", "--package", "rkv-node"])
+            .args(["--bin", "rkv", "--message-format", "json"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo runs");
+        assert!(output.status.success(), "rkv does not build");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let executable = text.lines().rev().find_map(|line| {
+            let message: Value = serde_json::from_str(line).ok()?;
+            message["executable"].as_str().map(PathBuf::from)
+        });
+        executable.expect("cargo names what it built")
+    })
+}
+
+/// Waits until `holds`; says what it waited for when it gives up.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
+    let begun = Instant::now();
+    while !holds() {
+        ensure!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// One node.
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its Redis port.
+    pub redis: u16,
+    /// Its peer port.
+    pub peer: u16,
+    /// Its HTTP port.
+    pub http: u16,
+    backend: String,
+    durability: String,
+    data: PathBuf,
+    child: Option<Child>,
+}
+
+/// Some nodes, each alone until it joins.
+pub struct Processes {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    _folder: TempDir,
+}
+
+impl Processes {
+    /// Starts `count` single nodes.
+    pub fn start(count: usize, backend: &str, durability: &str) -> Result<Processes> {
+        let folder = tempfile::tempdir()?;
+        let mut nodes = Vec::new();
+        for at in 0..count {
+            let [redis, peer, http] = free_ports()?;
+            let name = format!("node{}", at + 1);
+            let mut node = Node {
+                data: folder.path().join(&name),
+                name,
+                redis,
+                peer,
+                http,
+                backend: backend.to_owned(),
+                durability: durability.to_owned(),
+                child: None,
+            };
+            node.start()?;
+            nodes.push(node);
+        }
+        Ok(Processes {
+            nodes,
+            _folder: folder,
+        })
+    }
+
+    /// Joins all to the first, plans, commits and waits until that is done.
+    pub fn join(&self) -> Result<()> {
+        let first = format!("127.0.0.1:{}", self.nodes[0].peer);
+        for node in &self.nodes[1..] {
+            node.cli(&["cluster", "join", &first])?;
+        }
+        let plan = self.nodes[0].cli(&["cluster", "plan"])?;
+        let id = plan["plan"].as_str().context("the plan has an id")?;
+        self.nodes[0].cli(&["cluster", "commit", "--plan", id])?;
+        self.settle()
+    }
+
+    /// Waits until everything is settled.
+    pub fn settle(&self) -> Result<()> {
+        let wait = ["cluster", "wait", "--timeout", "60"];
+        self.nodes[0].cli(&wait).map(drop)
+    }
+}
+
+impl Node {
+    /// Starts it, and waits until it is ready.
+    pub fn start(&mut self) -> Result<()> {
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/ct.toml");
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let sets = [
+            format!("node.name={}", self.name),
+            format!("node.data_dir={}", self.data.display()),
+            format!("listen.redis={}", address(self.redis)),
+            format!("listen.peer={}", address(self.peer)),
+            format!("listen.http={}", address(self.http)),
+            format!("storage.backend={}", self.backend),
+            format!("storage.durability={}", self.durability),
+        ];
+        let mut command = Command::new(binary());
+        command.args(["start", "--config", config]);
+        for set in sets {
+            command.args(["--set", &set]);
+        }
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.data.with_extension("log"))?;
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
+        let stdout = child.stdout.take().context("stdout is piped")?;
+        self.child = Some(child);
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        ensure!(line.starts_with("ready "), "{} said {line:?}", self.name);
+        Ok(())
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        let mut child = self.child.take().context("it runs")?;
+        kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?;
+        let mut ended = None;
+        eventually("an orderly stop", || {
+            ended = child.try_wait().ok().flatten();
+            ended.is_some()
+        })?;
+        ended.context("it ended")
+    }
+
+    /// The command line with `--json`: its document, or an error with what it said.
+    pub fn cli(&self, args: &[&str]) -> Result<Value> {
+        let (status, document) = self.cli_raw(args)?;
+        ensure!(status == Some(0), "rkv {args:?} ended with {status:?}: {document}");
+        Ok(document)
+    }
+
+    /// The same with its exit code, whatever that is.
+    pub fn cli_raw(&self, args: &[&str]) -> Result<(Option<i32>, Value)> {
+        let url = format!("http://127.0.0.1:{}", self.http);
+        let output = Command::new(binary())
+            .args(["--node", &url, "--json"])
+            .args(args)
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let document = serde_json::from_str(&text)
+            .with_context(|| format!("rkv {args:?} printed {text:?}"))?;
+        Ok((output.status.code(), document))
+    }
+
+    /// A connection to its Redis listener.
+    pub fn redis(&self) -> Result<Redis> {
+        Redis::connect(self.redis)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// Three ports that nobody has, of which the second is free for UDP too. Below those that systems draw for outgoing
+/// connections.
+fn free_ports() -> Result<[u16; 3]> {
+    static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
+    let base = 12_000 + (std::process::id() % 397) as u16 * 20;
+    let mut found = Vec::new();
+    for _ in 0..4_000 {
+        let step = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = 10_000 + (base - 10_000 + step) % 20_000;
+        let free = TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+        if free {
+            found.push(port);
+        }
+        if let [redis, peer, http] = found[..] {
+            return Ok([redis, peer, http]);
+        }
+    }
+    bail!("no free ports")
+}
+
+/// What a Redis server answers, as far as the suites look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// `+OK` and the like.
+    Simple(String),
+    /// `-ERR ...`
+    Error(String),
+    /// `:1`
+    Integer(i64),
+    /// A bulk string, or nil.
+    Bulk(Option<Vec<u8>>),
+    /// An array.
+    Array(Vec<Reply>),
+}
+
+impl Reply {
+    /// The text in it.
+    pub fn text(&self) -> String {
+        match self {
+            Reply::Simple(text) | Reply::Error(text) => text.clone(),
+            Reply::Integer(number) => number.to_string(),
+            Reply::Bulk(bytes) => {
+                String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned()
+            }
+            Reply::Array(_) => String::new(),
+        }
+    }
+}
+
+/// A blocking Redis connection.
+pub struct Redis {
+    reader: BufReader<TcpStream>,
+}
+
+impl Redis {
+    /// Connects to a port of this machine.
+    pub fn connect(port: u16) -> Result<Redis> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Redis {
+            reader: BufReader::new(stream),
+        })
+    }
+
+    /// Sends one command and reads its reply.
+    pub fn call(&mut self, args: &[&str]) -> Result<Reply> {
+        self.send(args)?;
+        self.reply()
+    }
+
+    /// Sends many commands at once and reads their replies.
+    pub fn pipeline(&mut self, commands: &[Vec<String>]) -> Result<Vec<Reply>> {
+        for command in commands {
+            let args: Vec<&str> = command.iter().map(String::as_str).collect();
+            self.send(&args)?;
+        }
+        commands.iter().map(|_| self.reply()).collect()
+    }
+
+    fn send(&mut self, args: &[&str]) -> Result<()> {
+        let mut request = format!("*{}\r\n", args.len()).into_bytes();
+        for arg in args {
+            request.extend_from_slice(format!("${}\r\n{arg}\r\n", arg.len()).as_bytes());
+        }
+        Ok(self.reader.get_mut().write_all(&request)?)
+    }
+
+    fn reply(&mut self) -> Result<Reply> {
+        let mut line = String::new();
+        ensure!(self.reader.read_line(&mut line)? > 0, "the node closed");
+        let line = line.trim_end();
+        let (kind, rest) = line.split_at(1);
+        Ok(match kind {
+            "+" => Reply::Simple(rest.to_owned()),
+            "-" => Reply::Error(rest.to_owned()),
+            ":" => Reply::Integer(rest.parse()?),
+            "$" if rest == "-1" => Reply::Bulk(None),
+            "$" => {
+                let mut bytes = vec![0; rest.parse::<usize>()? + 2];
+                self.reader.read_exact(&mut bytes)?;
+                bytes.truncate(bytes.len() - 2);
+                Reply::Bulk(Some(bytes))
+            }
+            "*" => {
+                let count: usize = rest.parse()?;
+                let items = (0..count).map(|_| self.reply());
+                Reply::Array(items.collect::<Result<_>>()?)
+            }
+            _ => bail!("not a reply: {line}"),
+        })
+    }
+}
+
+/// SETs `keys`, 200 at a time, and asserts that each was acknowledged.
+pub fn set_all(redis: &mut Redis, keys: impl Iterator<Item = (String, String)>) -> Result<()> {
+    let commands: Vec<Vec<String>> = keys
+        .map(|(key, value)| vec!["SET".to_owned(), key, value])
+        .collect();
+    for chunk in commands.chunks(200) {
+        for (command, reply) in chunk.iter().zip(redis.pipeline(chunk)?) {
+            ensure!(reply == Reply::Simple("OK".to_owned()), "{command:?}: {reply:?}");
+        }
+    }
+    Ok(())
+}
+
+/// GETs `keys`, 200 at a time, and asserts that each has its value.
+pub fn expect_all(redis: &mut Redis, keys: impl Iterator<Item = (String, String)>) -> Result<()> {
+    let all: Vec<(String, String)> = keys.collect();
+    for chunk in all.chunks(200) {
+        let commands: Vec<Vec<String>> = chunk
+            .iter()
+            .map(|(key, _)| vec!["GET".to_owned(), key.clone()])
+            .collect();
+        for ((key, value), reply) in chunk.iter().zip(redis.pipeline(&commands)?) {
+            let expected = Reply::Bulk(Some(value.clone().into_bytes()));
+            ensure!(reply == expected, "{key} should be {value}, got {reply:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Asserts that all replicas of `key` hold the same value (`RKV.REPLICAS`).
+pub fn expect_equal_copies(redis: &mut Redis, key: &str) -> Result<()> {
+    let Reply::Array(rows) = redis.call(&["RKV.REPLICAS", key])? else {
+        bail!("RKV.REPLICAS {key} answered no array");
+    };
+    let mut seen = Vec::new();
+    for row in rows {
+        let Reply::Array(row) = row else {
+            bail!("a row is an array");
+        };
+        // node, partition, replica, role, state, version, value-digest
+        seen.push((row[4].text(), row[5].text(), row[6].text()));
+    }
+    ensure!(seen.len() == 3, "{key} has {} replicas", seen.len());
+    ensure!(seen.iter().all(|s| *s == seen[0]), "{key}: {seen:?}");
+    Ok(())
+}
