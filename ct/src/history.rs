@@ -55,9 +55,7 @@ impl Got {
             Ok(outcome) if outcome.replicas.iter().any(|r| r.role == Role::Fallback) => {
                 Got::ByFallback
             }
-            Ok(outcome) => {
-                Got::Version(outcome.object.and_then(|object| object.version().stamp()))
-            }
+            Ok(outcome) => Got::Version(outcome.object.and_then(|object| object.version().stamp())),
             Err(_) => Got::Failed,
         }
     }
@@ -149,7 +147,8 @@ impl History {
 
     /// Acknowledged puts and deletes.
     pub fn acknowledged(&self) -> u64 {
-        let acknowledged = |put: &&PutRecord| matches!(put.end, Some((_, Put::Acknowledged { .. })));
+        let acknowledged =
+            |put: &&PutRecord| matches!(put.end, Some((_, Put::Acknowledged { .. })));
         self.puts.iter().filter(acknowledged).count() as u64
     }
 

@@ -184,7 +184,10 @@ impl Node {
     /// The command line with `--json`: its document, or an error with what it said.
     pub fn cli(&self, args: &[&str]) -> Result<Value> {
         let (status, document) = self.cli_raw(args)?;
-        ensure!(status == Some(0), "rkv {args:?} ended with {status:?}: {document}");
+        ensure!(
+            status == Some(0),
+            "rkv {args:?} ended with {status:?}: {document}"
+        );
         Ok(document)
     }
 
@@ -335,7 +338,10 @@ pub fn set_all(redis: &mut Redis, keys: impl Iterator<Item = (String, String)>) 
         .collect();
     for chunk in commands.chunks(200) {
         for (command, reply) in chunk.iter().zip(redis.pipeline(chunk)?) {
-            ensure!(reply == Reply::Simple("OK".to_owned()), "{command:?}: {reply:?}");
+            ensure!(
+                reply == Reply::Simple("OK".to_owned()),
+                "{command:?}: {reply:?}"
+            );
         }
     }
     Ok(())

@@ -159,7 +159,10 @@ fn kill_one(cluster: &mut Processes, victim: usize) -> Result<()> {
     for load in &loads {
         for (at, text) in &load.errors {
             let after = at.saturating_duration_since(killed_at);
-            ensure!(after < Duration::from_secs(2), "{text} {after:?} after the kill");
+            ensure!(
+                after < Duration::from_secs(2),
+                "{text} {after:?} after the kill"
+            );
         }
     }
     let mut redis = cluster.nodes[victim].redis()?;

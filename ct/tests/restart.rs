@@ -57,7 +57,10 @@ fn a_folder_that_cannot_be_used_is_refused_with_the_key_that_helps() -> Result<(
     let said = |sets: &[String], key: &str| -> Result<()> {
         let output = start(sets)?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(!output.status.success() && text.contains(key), "{key}: {text}");
+        ensure!(
+            !output.status.success() && text.contains(key),
+            "{key}: {text}"
+        );
         Ok(())
     };
     said(&sets, "node.data_dir")?;

@@ -39,7 +39,10 @@ fn cluster_join() -> Result<()> {
         .filter_map(|member| member["ring_percent"].as_f64())
         .collect();
     shares.sort_by(f64::total_cmp);
-    ensure!(shares == [31.3, 31.3, 37.5] || shares == [31.25, 31.25, 37.5], "{shares:?}");
+    ensure!(
+        shares == [31.3, 31.3, 37.5] || shares == [31.25, 31.25, 37.5],
+        "{shares:?}"
+    );
     for value in ["3", "5", "7"] {
         let pong = cluster.nodes[0].cli(&["ping", value])?;
         ensure!(pong["pong"] == value.parse::<i64>()? + 1, "{pong}");
@@ -47,9 +50,15 @@ fn cluster_join() -> Result<()> {
     let put = cluster.nodes[0].cli(&["put", "k2", "v2", "--n", "3", "--w", "3"])?;
     ensure!(put["replicas"].as_array().map(Vec::len) == Some(3), "{put}");
     let got = cluster.nodes[1].cli(&["get", "k2", "--n", "3", "--r", "2"])?;
-    ensure!(got["replicas"].as_array().is_some_and(|r| r.len() >= 2), "{got}");
+    ensure!(
+        got["replicas"].as_array().is_some_and(|r| r.len() >= 2),
+        "{got}"
+    );
     let (code, refused) = cluster.nodes[0].cli_raw(&["put", "k", "v", "--w", "4"])?;
-    ensure!(code == Some(2) && refused["error"]["kind"] == "usage", "{code:?} {refused}");
+    ensure!(
+        code == Some(2) && refused["error"]["kind"] == "usage",
+        "{code:?} {refused}"
+    );
     let (code, refused) = cluster.nodes[0].cli_raw(&["cluster", "commit"])?;
     ensure!(code == Some(4), "{code:?} {refused}");
     ensure!(refused["error"]["reason"] == "nothing_planned", "{refused}");

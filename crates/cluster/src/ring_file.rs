@@ -67,9 +67,7 @@ fn paths(folder: &Path) -> [PathBuf; 2] {
 
 #[cfg(test)]
 mod tests {
-    use rkv_ring::{
-        Addresses, ClusterId, Incarnation, Member, PartitionCount, Ring, Status,
-    };
+    use rkv_ring::{Addresses, ClusterId, Incarnation, Member, PartitionCount, Ring, Status};
 
     use super::*;
 

@@ -104,8 +104,14 @@ pub struct Coordinator {
 
 /// What came of driving a request, to be told when no lock is held.
 enum Told {
-    Put(Done<Result<PutOutcome, QuorumError>>, Result<PutOutcome, QuorumError>),
-    Get(Done<Result<GetOutcome, QuorumError>>, Result<GetOutcome, QuorumError>),
+    Put(
+        Done<Result<PutOutcome, QuorumError>>,
+        Result<PutOutcome, QuorumError>,
+    ),
+    Get(
+        Done<Result<GetOutcome, QuorumError>>,
+        Result<GetOutcome, QuorumError>,
+    ),
     Ask(Done<Option<Reply>>, Option<Reply>),
 }
 
@@ -260,7 +266,11 @@ impl Coordinator {
         }
         if let Some(desk) = self.find(base) {
             let ask = Ask(ask as u32);
-            self.take(&desk, Event::Answer(from.clone(), ask, answer, body), now_ms);
+            self.take(
+                &desk,
+                Event::Answer(from.clone(), ask, answer, body),
+                now_ms,
+            );
         }
     }
 
@@ -329,7 +339,11 @@ impl Coordinator {
             while let Some(event) = pop(&desk.inbox) {
                 finished |= self.drive(desk, &mut request, event, now_ms, &mut told);
             }
-            let due_ms = if finished { u64::MAX } else { request.next_tick_ms(desk) };
+            let due_ms = if finished {
+                u64::MAX
+            } else {
+                request.next_tick_ms(desk)
+            };
             desk.due_ms.store(due_ms, Ordering::Release);
             drop(request);
             if finished {

@@ -33,6 +33,9 @@ impl Keyspace {
     /// Where `key` lies: its slot, and the key of its entry in every store.
     pub fn locate(&self, key: &[u8]) -> (Slot, Bytes) {
         let slot = Slot::of(key);
-        (slot, StoreKey::entry(Space::Data, KV.0, slot.0, self.id, key))
+        (
+            slot,
+            StoreKey::entry(Space::Data, KV.0, slot.0, self.id, key),
+        )
     }
 }

@@ -107,7 +107,8 @@ impl Engine {
         );
         let times = self.times(policy.timeout_ms);
         let done = Box::new(move |result: Result<_, _>| done(result.map_err(KvError::from)));
-        self.coordinator().put(put, Place { slot, key }, times, done);
+        self.coordinator()
+            .put(put, Place { slot, key }, times, done);
     }
 
     fn put_keeping_deadline(
@@ -161,7 +162,8 @@ impl Engine {
         let get = Get::new(policy, (**preflist).clone());
         let times = self.times(policy.timeout_ms);
         let done = Box::new(move |result: Result<_, _>| done(result.map_err(KvError::from)));
-        self.coordinator().get(get, Place { slot, key }, times, done);
+        self.coordinator()
+            .get(get, Place { slot, key }, times, done);
     }
 
     /// Who answers for `key` now.

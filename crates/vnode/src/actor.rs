@@ -537,7 +537,15 @@ impl Actor {
         };
         match decision {
             Decision::Write { key, value, answer } => {
-                self.write_and_answer(cx, to, Some((key, value)), hint_for, answer, until_ms, effects);
+                self.write_and_answer(
+                    cx,
+                    to,
+                    Some((key, value)),
+                    hint_for,
+                    answer,
+                    until_ms,
+                    effects,
+                );
             }
             Decision::Answer(Answer::Stored, _) => {
                 // Held already, perhaps on its way to the disk or to the target: the answer waits for both.
@@ -772,7 +780,10 @@ impl Actor {
         entry: Bytes,
     ) -> Result<(Bytes, Option<Bytes>), Error> {
         let hint_key = StoreKey::respace(key, Space::Hint);
-        let there = self.holding.get(cx.store, &hint_key)?.and_then(Hint::decode);
+        let there = self
+            .holding
+            .get(cx.store, &hint_key)?
+            .and_then(Hint::decode);
         let mut hint = there.unwrap_or_else(|| Hint {
             head: Head {
                 ring: Some(cx.view.id()),
@@ -820,7 +831,8 @@ impl Actor {
                 }
                 if drain.is_finished() {
                     // What is left waits for owners that are not there.
-                    self.hint_backoff.failed(cx.now_ms, "waiting for owners".to_owned());
+                    self.hint_backoff
+                        .failed(cx.now_ms, "waiting for owners".to_owned());
                 } else {
                     self.hint_drain = Some(drain);
                 }
@@ -950,13 +962,7 @@ impl Actor {
         }
     }
 
-    fn write_failed(
-        &mut self,
-        cx: &Cx<'_>,
-        then: Then,
-        error: &Error,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn write_failed(&mut self, cx: &Cx<'_>, then: Then, error: &Error, effects: &mut Vec<Effect>) {
         match then {
             Then::Answer { to, .. } => refuse(to, failed(error), effects),
             Then::Filled { to, id } => {
@@ -966,7 +972,9 @@ impl Actor {
                     message: Message::Filled { id, answer },
                 });
             }
-            Then::Took { session, .. } | Then::Marked { session, .. } | Then::Opened { session, .. } => {
+            Then::Took { session, .. }
+            | Then::Marked { session, .. }
+            | Then::Opened { session, .. } => {
                 if let Some(incoming) = self.incoming.take_if(|i| i.session == session) {
                     effects.push(Effect::Send {
                         to: incoming.from,
@@ -1172,8 +1180,8 @@ impl Actor {
             return;
         }
         let listed = cx.view.ring().moves.get(&self.id.partition);
-        let listed = listed
-            .is_some_and(|m| m.to == *cx.view.me() && m.from == from && m.attempt == attempt);
+        let listed =
+            listed.is_some_and(|m| m.to == *cx.view.me() && m.from == from && m.attempt == attempt);
         let refused = if !listed {
             Some("the target's ring does not list this move".to_owned())
         } else if self.dropping || self.holding.in_flight() > 0 {
@@ -1260,11 +1268,7 @@ impl Actor {
     }
 
     /// What merging these items would write.
-    fn merge_items(
-        &self,
-        cx: &Cx<'_>,
-        body: Bytes,
-    ) -> Result<Vec<(Bytes, Option<Bytes>)>, String> {
+    fn merge_items(&self, cx: &Cx<'_>, body: Bytes) -> Result<Vec<(Bytes, Option<Bytes>)>, String> {
         let items = read_items(body).map_err(|e| e.to_string())?;
         let mut writes: BTreeMap<Bytes, Bytes> = BTreeMap::new();
         for (key, entry) in items {
@@ -1291,13 +1295,7 @@ impl Actor {
         Ok(writes.into_iter().map(|(k, v)| (k, Some(v))).collect())
     }
 
-    fn took_in(
-        &mut self,
-        session: SessionId,
-        stream: Stream,
-        seq: u64,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn took_in(&mut self, session: SessionId, stream: Stream, seq: u64, effects: &mut Vec<Effect>) {
         let copy = self.id;
         let Some(incoming) = self.incoming.as_mut().filter(|i| i.session == session) else {
             return;
@@ -1347,15 +1345,16 @@ impl Actor {
         };
         // Written as complete, but it counts as such only when that is on disk.
         let writes = vec![self.record(&phase)];
-        self.write(cx, writes, true, Then::Marked { session, forwards }, effects);
+        self.write(
+            cx,
+            writes,
+            true,
+            Then::Marked { session, forwards },
+            effects,
+        );
     }
 
-    fn equal_and_synced(
-        &mut self,
-        session: SessionId,
-        forwards: u64,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn equal_and_synced(&mut self, session: SessionId, forwards: u64, effects: &mut Vec<Effect>) {
         let Some(from) = self
             .incoming
             .as_ref()
@@ -1444,12 +1443,7 @@ impl Actor {
         }
     }
 
-    fn forwarding_written(
-        &mut self,
-        cx: &Cx<'_>,
-        session: SessionId,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn forwarding_written(&mut self, cx: &Cx<'_>, session: SessionId, effects: &mut Vec<Effect>) {
         if let Some(out) = self.out.as_mut().filter(|out| out.session == session) {
             out.stage = Stage::Ready;
             out.note_quiet(cx.now_ms);
@@ -1678,24 +1672,22 @@ impl Actor {
         let id = compared.id;
         let found = !compared.lacking.is_empty() || !body.is_empty();
         let merge = self.with_comparison(cx, |comparison, cx, holding, ids| {
-            comparison
-                .is_about(id)
-                .then(|| {
-                    comparison.compared(
-                        cx.now_ms,
-                        cx.view.id(),
-                        Compared {
-                            id: compared.id,
-                            lacking: compared.lacking.clone(),
-                            refused: compared.refused.clone(),
-                            upto: compared.upto.clone(),
-                        },
-                        cx.store,
-                        holding,
-                        ids,
-                        effects,
-                    )
-                })
+            comparison.is_about(id).then(|| {
+                comparison.compared(
+                    cx.now_ms,
+                    cx.view.id(),
+                    Compared {
+                        id: compared.id,
+                        lacking: compared.lacking.clone(),
+                        refused: compared.refused.clone(),
+                        upto: compared.upto.clone(),
+                    },
+                    cx.store,
+                    holding,
+                    ids,
+                    effects,
+                )
+            })
         });
         match merge {
             Some(Ok(true)) => {
@@ -1750,7 +1742,11 @@ impl Actor {
     ) -> Option<T> {
         let mut ids = id_source(self.id, &mut self.next_id);
         let catch_up = self.catch_up.as_mut().and_then(CatchUp::comparison_mut);
-        let all = self.drain.iter_mut().chain(catch_up).chain(&mut self.repair);
+        let all = self
+            .drain
+            .iter_mut()
+            .chain(catch_up)
+            .chain(&mut self.repair);
         for comparison in all {
             if let Some(told) = run(comparison, cx, &self.holding, &mut ids) {
                 return Some(told);
@@ -1769,7 +1765,11 @@ impl Actor {
     fn pump_comparisons(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         let mut ids = id_source(self.id, &mut self.next_id);
         let catch_up = self.catch_up.as_mut().and_then(CatchUp::comparison_mut);
-        let all = self.drain.iter_mut().chain(catch_up).chain(&mut self.repair);
+        let all = self
+            .drain
+            .iter_mut()
+            .chain(catch_up)
+            .chain(&mut self.repair);
         for comparison in all {
             let pumped = comparison.pump(
                 cx.now_ms,
@@ -1978,8 +1978,7 @@ impl Actor {
         self.run_catch_up(cx, effects);
         self.run_repair(cx, effects);
         let gone = |repair: &Comparison| {
-            !cx.view.is_up(&repair.with)
-                || !cx.view.ring().owns(&repair.with, self.id.partition)
+            !cx.view.is_up(&repair.with) || !cx.view.ring().owns(&repair.with, self.id.partition)
         };
         if self.repair.as_ref().is_some_and(gone) {
             self.repair = None;
@@ -2046,11 +2045,7 @@ impl Actor {
                 if owns {
                     self.incoming = None;
                     self.vnode.start();
-                    let phase = if complete {
-                        Phase::Serving
-                    } else {
-                        cx.lossy()
-                    };
+                    let phase = if complete { Phase::Serving } else { cx.lossy() };
                     self.enter(cx, phase, Then::Nothing, effects);
                 } else if !listed.is_some_and(|m| m.to == me) {
                     self.incoming = None;

@@ -174,7 +174,16 @@ impl Comparison {
             self.put_off(now_ms, &Answer::Busy);
             return Ok(false);
         }
-        self.fill(now_ms, ring, lacking, answer.upto, store, holding, ids, effects)?;
+        self.fill(
+            now_ms,
+            ring,
+            lacking,
+            answer.upto,
+            store,
+            holding,
+            ids,
+            effects,
+        )?;
         Ok(true)
     }
 
@@ -315,7 +324,10 @@ pub fn answer(
     loop {
         let Page { entries, next } = holding.page(store, &cursor, &to, STRETCH, FILL_BYTES)?;
         for (key, value) in &entries {
-            while theirs.get(next_theirs).is_some_and(|(their, _)| their < key) {
+            while theirs
+                .get(next_theirs)
+                .is_some_and(|(their, _)| their < key)
+            {
                 lacking.push(next_theirs as u32);
                 next_theirs += 1;
             }

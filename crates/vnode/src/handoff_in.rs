@@ -149,6 +149,10 @@ mod tests {
         assert!(handoff.next(Stream::Forwards).is_some());
         assert_eq!(handoff.at_mark(totals(7)), None, "the mark was passed");
         handoff.came(Stream::Forwards, 3, Bytes::from("again"));
-        assert_eq!(handoff.next(Stream::Forwards), None, "duplicates are dropped");
+        assert_eq!(
+            handoff.next(Stream::Forwards),
+            None,
+            "duplicates are dropped"
+        );
     }
 }

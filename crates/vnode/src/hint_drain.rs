@@ -176,8 +176,7 @@ impl HintDrain {
             effects.push(Effect::Send { to: node, message });
         }
         self.since_ms = now_ms;
-        self.finished =
-            self.page.is_empty() && self.cursor >= holding.range(Space::Hint).1;
+        self.finished = self.page.is_empty() && self.cursor >= holding.range(Space::Hint).1;
         Ok(())
     }
 
@@ -215,7 +214,11 @@ impl HintDrain {
             if sent.here {
                 let data_key = StoreKey::respace(&sent.key, Space::Data);
                 let held = holding.get(store, &data_key)?;
-                let entry = sent.hint.entry.as_ref().expect("only entries are merged here");
+                let entry = sent
+                    .hint
+                    .entry
+                    .as_ref()
+                    .expect("only entries are merged here");
                 if let Merged::Changed(merged) = vnode.merge(held.as_ref(), entry) {
                     writes.push((data_key, Some(merged)));
                 }

@@ -262,7 +262,11 @@ impl Holding {
     ) {
         self.in_flight = self.in_flight.saturating_sub(1);
         for key in self.keys.remove(&token).unwrap_or_default() {
-            if self.leaving.get(&key).is_some_and(|(latest, _)| *latest == token) {
+            if self
+                .leaving
+                .get(&key)
+                .is_some_and(|(latest, _)| *latest == token)
+            {
                 self.leaving.remove(&key);
             }
         }

@@ -622,9 +622,8 @@ impl Host {
         let catching_up = {
             let copies: Vec<CopyId> = self.restless.lock().iter().copied().collect();
             copies.into_iter().any(|copy| {
-                self.desk(copy).is_some_and(|desk| {
-                    matches!(desk.actor.lock().phase, Phase::CatchingUp { .. })
-                })
+                self.desk(copy)
+                    .is_some_and(|desk| matches!(desk.actor.lock().phase, Phase::CatchingUp { .. }))
             })
         };
         let now_ms = self.world.now_ms();
@@ -841,9 +840,7 @@ fn report_copy(view: &View, actor: &Actor, report: &mut Report) {
             }
             (Some(_), _) => None,
             (None, Phase::CatchingUp { .. }) => Some("the source catches up".to_owned()),
-            (None, _) if !view.is_up(&listed.to) => {
-                Some(format!("{} is not reachable", listed.to))
-            }
+            (None, _) if !view.is_up(&listed.to) => Some(format!("{} is not reachable", listed.to)),
             (None, _) => Some("a free transfer (transfers.limit)".to_owned()),
         };
         let sent = actor.out.as_ref().map(|out| out.sent).unwrap_or_default();
@@ -857,7 +854,9 @@ fn report_copy(view: &View, actor: &Actor, report: &mut Report) {
         });
     }
     if let Phase::Draining { to } = &actor.phase {
-        let to = to.clone().or_else(|| view.ring().row(copy.partition).first().cloned());
+        let to = to
+            .clone()
+            .or_else(|| view.ring().row(copy.partition).first().cloned());
         let done = actor.drain.iter().map(|d| d.done.entries).max();
         if let Some(to) = to {
             report.transfers.push(TransferReport {
@@ -892,4 +891,3 @@ fn no_such_service(service: ServiceId) -> Answer {
         maybe_applied: false,
     }
 }
-

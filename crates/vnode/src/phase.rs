@@ -71,7 +71,6 @@ impl Phase {
             Phase::Serving | Phase::CatchingUp { .. } | Phase::Forwarding { .. }
         )
     }
-
 }
 
 /// A phase as it is stored: with the cluster whose data the copy holds.

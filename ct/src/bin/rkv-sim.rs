@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let (mut steps, mut acknowledged, mut excused, mut broken) = (0, 0, 0, 0);
     for seed in from..from + count {
         let mut options = Options::of_seed(seed);
-        options.fault = fault; if !options.council.unrest { continue; }
+        options.fault = fault;
         let outcome = World::new(options).live();
         steps += outcome.steps;
         acknowledged += outcome.acknowledged;
@@ -43,7 +43,9 @@ fn main() -> ExitCode {
         if let Some(violation) = outcome.violation {
             println!("seed {seed}: {violation}");
             broken += 1;
-
+            if fault != Fault::None {
+                break;
+            }
         }
     }
     println!(

@@ -29,7 +29,10 @@ pub fn settled(nodes: &[SimNode]) -> Result<(), String> {
         }
         let mut members = view.ring().members.values();
         if members.any(|member| member.status == Status::Exiting) {
-            return Err(format!("{} knows of a member that has not gone yet", node.name));
+            return Err(format!(
+                "{} knows of a member that has not gone yet",
+                node.name
+            ));
         }
         match &ring {
             None => ring = Some(view.ring().clone()),
@@ -58,8 +61,7 @@ pub fn settled(nodes: &[SimNode]) -> Result<(), String> {
         return Ok(());
     };
     for partition in ring.partitions.partitions() {
-        let (start, end) =
-            StoreKey::range(Space::Data, 1, ring.partitions.slots(partition));
+        let (start, end) = StoreKey::range(Space::Data, 1, ring.partitions.slots(partition));
         let mut first: Option<(String, BTreeMap<Bytes, Version>)> = None;
         for node in nodes.iter().filter(|node| !node.left) {
             let mut held = versions(node);

@@ -56,7 +56,10 @@ impl Held {
         }
         let own = format!("{name}-");
         for put in history.puts.iter().filter(|put| put.key.starts_with(&own)) {
-            let unsynced = put.end.as_ref().is_some_and(|(at, _)| at + UNSYNCED_MS > now_ms);
+            let unsynced = put
+                .end
+                .as_ref()
+                .is_some_and(|(at, _)| at + UNSYNCED_MS > now_ms);
             let key = store_key(&put.key);
             let elsewhere = nodes.iter().any(|other| other.disk.entry(&key).is_some());
             if (forgetful || unsynced) && !elsewhere {
@@ -68,6 +71,11 @@ impl Held {
     /// Whether more disks were lost at once than the promises speak of.
     pub fn is_excused(&self) -> bool {
         self.excused
+    }
+
+    /// Whether every disk that forgot is refilled, so that one may forget again.
+    pub fn is_whole(&self) -> bool {
+        self.forgot.is_empty()
     }
 
     /// Whether the only node that ever had `key` lost it.
@@ -134,7 +142,9 @@ impl Held {
         }
         for (key, stamp) in newest {
             if found.get(&store_key(key)).is_none_or(|held| *held < stamp) {
-                return Err(format!("{key} at {stamp} was acknowledged and is on no disk"));
+                return Err(format!(
+                    "{key} at {stamp} was acknowledged and is on no disk"
+                ));
             }
         }
         Ok(())

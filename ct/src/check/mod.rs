@@ -75,6 +75,11 @@ impl Observer {
         self.held.is_excused()
     }
 
+    /// Whether the promises allow that a disk forgets everything now.
+    pub fn may_forget(&self) -> bool {
+        self.held.is_whole()
+    }
+
     /// A step was taken; the first promise that it broke.
     pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, history: &History) -> Option<String> {
         let held = self.held.step(nodes, now_ms, history);
@@ -121,9 +126,8 @@ impl Observer {
 
 /// The KV entries that a node can read now, by store key, with the version of each.
 pub fn versions(node: &SimNode) -> BTreeMap<bytes::Bytes, rkv_quorum::Version> {
-    let data = |key: &bytes::Bytes| {
-        rkv_storage::StoreKey::space_of(key) == Some(rkv_storage::Space::Data)
-    };
+    let data =
+        |key: &bytes::Bytes| rkv_storage::StoreKey::space_of(key) == Some(rkv_storage::Space::Data);
     node.disk
         .entries()
         .into_iter()

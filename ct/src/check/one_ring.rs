@@ -55,9 +55,10 @@ impl OneRing {
         }
         let parent = (id.cluster, id.lineage, id.epoch.0 - 1);
         match self.chosen.get(&parent) {
-            Some((parent, _)) if *parent != ring.parent => {
-                Err(format!("the parent of epoch {} is not the one before", id.epoch))
-            }
+            Some((parent, _)) if *parent != ring.parent => Err(format!(
+                "the parent of epoch {} is not the one before",
+                id.epoch
+            )),
             _ => Ok(()),
         }
     }

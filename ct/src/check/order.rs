@@ -29,7 +29,10 @@ impl Order {
                 continue;
             };
             if let Some(other) = self.seen.insert(*stamp, put.number) {
-                return Err(format!("puts {other} and {} share the stamp {stamp}", put.number));
+                return Err(format!(
+                    "puts {other} and {} share the stamp {stamp}",
+                    put.number
+                ));
             }
             if *fallback {
                 continue;

@@ -16,7 +16,11 @@ pub struct QuorumMeets {
 
 impl QuorumMeets {
     /// Looks at the gets that have ended since.
-    pub fn step(&mut self, history: &History, is_excused: impl Fn(&str) -> bool) -> Result<(), String> {
+    pub fn step(
+        &mut self,
+        history: &History,
+        is_excused: impl Fn(&str) -> bool,
+    ) -> Result<(), String> {
         let from = self.open;
         for (number, get) in history.gets.iter().enumerate().skip(from) {
             let Some((_, got)) = &get.end else {

@@ -42,7 +42,10 @@ impl Votes {
                     service: ServiceId(1),
                     partition,
                 };
-                let phase = running.engine.host().inspect(copy, |phase, _| phase.clone());
+                let phase = running
+                    .engine
+                    .host()
+                    .inspect(copy, |phase, _| phase.clone());
                 let counts = matches!(phase, Some(Phase::Serving | Phase::Forwarding { .. }));
                 if counts {
                     // The answer to an earlier copy of this message may have been lost.
@@ -89,5 +92,7 @@ pub fn not_applied(nodes: &[SimNode], history: &History) -> Result<(), String> {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }

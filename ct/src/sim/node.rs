@@ -108,7 +108,9 @@ impl RingStore for SimRingFile {
             return Err("crashed".to_owned());
         }
         *self.saved.lock() = Some(stored.clone());
-        self.wishes.lock().push(Wish::Saved(Box::new(stored.clone())));
+        self.wishes
+            .lock()
+            .push(Wish::Saved(Box::new(stored.clone())));
         Ok(())
     }
 }

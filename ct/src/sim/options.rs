@@ -70,7 +70,7 @@ impl Council {
         detection_ms: 300,
         epoch_interval_ms: 100,
         late_one_in: 2,
-        dies_within: 120,
+        dies_within: 40,
         back_ms: (10, 300),
         rumour_ms: Some(300),
         unrest: true,
@@ -90,19 +90,23 @@ impl Options {
             partitions: 8,
             volatile: seed % 5 == 4,
             fault: Fault::None,
-            trouble_ms: std::env::var("TRB").ok().and_then(|v| v.parse().ok()).unwrap_or(14_000),
+            trouble_ms: 14_000,
             settle_within_ms: 90_000,
             late_one_in: if seed % 3 == 2 { 8 } else { 200 },
             keys: 12,
             own_keys: 3,
             leaves,
             council: if stormy {
-                let e = |n: &str, d: u64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-                Council { late_one_in: e("LATE", 2) as u32, dies_within: e("DIES", 40), back_ms: (10, e("BACK", 300)), rumour_ms: Some(e("RUM", 300)), detection_ms: e("DET", 300), epoch_interval_ms: e("EPI",100), ..Council::STORM }
+                Council::STORM
             } else {
                 Council::CALM
             },
             trace: false,
         }
+    }
+
+    /// Whether rings are chosen under [`Council::STORM`].
+    pub fn is_stormy(&self) -> bool {
+        self.council.unrest
     }
 }

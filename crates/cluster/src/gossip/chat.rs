@@ -220,7 +220,10 @@ async fn run(
 /// Greets seeds that are not heard from.
 async fn knock(chat: &ChitchatHandle, seeds: &BTreeSet<String>, live: &BTreeSet<SocketAddr>) {
     for seed in seeds {
-        if let Some(address) = resolve(seed).await.filter(|address| !live.contains(address)) {
+        if let Some(address) = resolve(seed)
+            .await
+            .filter(|address| !live.contains(address))
+        {
             let _ = chat.gossip(address);
         }
     }
@@ -259,7 +262,9 @@ impl Listener {
                 if alive.contains(id) {
                     live.insert(id.gossip_advertise_addr);
                 }
-                let newest = seen.get(&name).is_none_or(|(boot, ..)| *boot <= id.generation_id);
+                let newest = seen
+                    .get(&name)
+                    .is_none_or(|(boot, ..)| *boot <= id.generation_id);
                 if newest {
                     seen.insert(name, (id.generation_id, published, up));
                 }

@@ -221,7 +221,7 @@ impl World {
             return;
         };
         let left = running.effects_left.load(Ordering::Relaxed);
-        if !self.is_troubled() {
+        if !(self.is_troubled() && self.may_crash()) {
             running.effects_left.store(u64::MAX, Ordering::Relaxed);
         } else if left > council.dies_within {
             let drawn = self.rng.random_range(0..council.dies_within);

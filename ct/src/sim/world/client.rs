@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rand::RngExt;
-use rkv_kv::{KvError, Keyspace, Write};
+use rkv_kv::{Keyspace, KvError, Write};
 use rkv_quorum::policy::{Defaults, GetOptions, PutOptions};
 
 use super::{Happening, World};

@@ -74,9 +74,14 @@ impl World {
         here.into_iter().all(|node| node.running.is_some()) && self.paused.is_empty()
     }
 
+    /// Disks that forget do so one after another: of a life that loses more nothing is promised, and nothing learned.
+    pub(super) fn may_crash(&self) -> bool {
+        !self.options.volatile || self.observer.may_forget()
+    }
+
     /// One node at a time.
     fn crash_one(&mut self, node: usize) {
-        if !self.all_run() || self.nodes[node].left {
+        if !self.all_run() || self.nodes[node].left || !self.may_crash() {
             return;
         }
         let how = match self.rng.random_range(0..3) {
@@ -112,7 +117,12 @@ impl World {
 
     fn set_clock(&mut self, node: usize, most_ms: i64) {
         let offset = self.rng.random_range(-most_ms..most_ms);
-        self.tell(|| format!("the clock of {} is off by {offset} ms", self.nodes[node].name));
+        self.tell(|| {
+            format!(
+                "the clock of {} is off by {offset} ms",
+                self.nodes[node].name
+            )
+        });
         let clock = &self.nodes[node].wall_offset_ms;
         clock.store(offset, Ordering::Relaxed);
     }

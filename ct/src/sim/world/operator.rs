@@ -82,7 +82,9 @@ impl World {
             return None;
         }
         let at = self.rng.random_range(0..self.nodes.len());
-        let node = self.nodes[self.rng.random_range(0..self.nodes.len())].name.clone();
+        let node = self.nodes[self.rng.random_range(0..self.nodes.len())]
+            .name
+            .clone();
         let withdraw = self.rng.random_range(0..3) == 0;
         Some(if withdraw {
             (at, AdminRequest::Clear)
@@ -95,6 +97,8 @@ impl World {
     pub(super) fn is_joined(&self, node: usize) -> bool {
         let stored = self.nodes[node].ring_file.lock();
         let members = stored.as_ref().map(|stored| stored.ring.members.len());
-        self.nodes[node].left || members.is_some_and(|n| n > 1) || self.operator.leaver == Some(node)
+        self.nodes[node].left
+            || members.is_some_and(|n| n > 1)
+            || self.operator.leaver == Some(node)
     }
 }
