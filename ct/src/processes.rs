@@ -1,7 +1,7 @@
 //! This file answers: how do suites run real nodes?
 //!
 //! The binary is `RKV_BIN`, else it is built once. Every node has free ports and a temporary folder, and is ended when its
-//! cluster is dropped. Tests wait for conditions, never for a time.
+//! cluster is dropped. Tests wait for conditions, never for a time. With `RKV_CT_KEEP` set, folders and logs stay.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -80,7 +80,11 @@ pub struct Processes {
 impl Processes {
     /// Starts `count` single nodes.
     pub fn start(count: usize, backend: &str, durability: &str) -> Result<Processes> {
-        let folder = tempfile::tempdir()?;
+        let mut folder = tempfile::tempdir()?;
+        if std::env::var_os("RKV_CT_KEEP").is_some() {
+            folder.disable_cleanup(true);
+            eprintln!("folders and logs stay in {}", folder.path().display());
+        }
         let mut nodes = Vec::new();
         for at in 0..count {
             let [redis, peer, http] = free_ports()?;

@@ -621,6 +621,7 @@ fn get_event(event: Event) -> Option<get::Event> {
 fn refusal(answer: Answer) -> Refusal {
     match answer {
         Answer::NotOwner(ring) => Refusal::NotOwner(ring),
+        Answer::Moved(ring) => Refusal::Moved(ring),
         Answer::Behind(_) => Refusal::Behind,
         Answer::Busy => Refusal::Busy,
         Answer::Failed {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rkv_cluster::gossip::{Chat, ChatConfig, Gossip, GossipEvent};
 use rkv_cluster::identity::{self, Identity};
-use rkv_cluster::keeper::Keeper;
+use rkv_cluster::keeper::{Keeper, RingStore as _};
 use rkv_cluster::ring_file::RingFile;
 use rkv_kv::{Bounds, Engine, Keyspace, KvService};
 use rkv_quorum::clock::{Clock, Drift};
@@ -149,33 +149,8 @@ fn open(
     let me = NodeName::from(config.node.name.as_str());
     let dir = &config.node.data_dir;
     let identity = Identity::open(dir, &me)?;
-    let (ring_file, stored) = RingFile::open(dir)?;
+    let (mut ring_file, stored) = RingFile::open(dir)?;
     let storage_dir = dir.join("storage");
-    if stored.is_none() {
-        identity.check_foundable(&storage_dir)?;
-    }
-    let opened = rkv_storage::open(config.storage.backend, &storage_dir)?;
-    if let Some(aside) = &opened.set_aside {
-        tracing::warn!(folder = %aside.display(), "storage did not open and was set aside; the copies are filled again from the other nodes");
-    }
-    let volatile = opened.backend.is_volatile();
-    let beginning = match &stored {
-        None => Beginning::Founded,
-        Some(_) if volatile || opened.fresh || opened.set_aside.is_some() => Beginning::Lossy,
-        Some(_)
-            if identity.machine_went_down() && config.storage.durability != Durability::Always =>
-        {
-            Beginning::Lossy
-        }
-        Some(_) => Beginning::Intact,
-    };
-    let sync_interval = Duration::from_millis(config.storage.sync_interval_ms);
-    let store = rkv_storage::start(
-        opened.backend,
-        config.storage.durability,
-        sync_interval,
-        disk,
-    )?;
     let who = cluster::Identity {
         name: me.clone(),
         incarnation: identity.incarnation(),
@@ -184,13 +159,37 @@ fn open(
         zone: config.node.zone.clone(),
         weight: config.node.weight,
     };
+    let is_founded_now = stored.is_none();
     let stored = match stored {
         Some(stored) => {
             warn_of_other_shape(config, &stored);
             stored
         }
-        None => found(config, &who)?,
+        None => {
+            identity.check_foundable(&storage_dir)?;
+            found(config, &who, &mut ring_file)?
+        }
     };
+    let opened = rkv_storage::open(config.storage.backend, &storage_dir)?;
+    if let Some(aside) = &opened.set_aside {
+        tracing::warn!(folder = %aside.display(), "storage did not open and was set aside; the copies are filled again from the other nodes");
+    }
+    let volatile = opened.backend.is_volatile();
+    let lost_unsynced =
+        identity.machine_went_down() && config.storage.durability != Durability::Always;
+    let is_lossy = volatile || opened.fresh || opened.set_aside.is_some() || lost_unsynced;
+    let beginning = match is_founded_now {
+        true => Beginning::Founded,
+        false if is_lossy => Beginning::Lossy,
+        false => Beginning::Intact,
+    };
+    let sync_interval = Duration::from_millis(config.storage.sync_interval_ms);
+    let store = rkv_storage::start(
+        opened.backend,
+        config.storage.durability,
+        sync_interval,
+        disk,
+    )?;
 
     let boot_id = identity.boot_id();
     let clock = Arc::new(Clock::new(boot_id, config.clock.max_drift_ms));
@@ -279,17 +278,21 @@ fn open(
     })
 }
 
-/// The ring of a cluster of one.
-fn found(config: &Config, who: &cluster::Identity) -> anyhow::Result<Stored> {
+/// The ring of a cluster of one, on disk before there is any data that would belong to it.
+fn found(
+    config: &Config,
+    who: &cluster::Identity,
+    ring_file: &mut RingFile,
+) -> anyhow::Result<Stored> {
     let partitions = PartitionCount::new(config.ring.partitions)?;
     let id = ClusterId(identity::random()?);
-    Ok(Stored::found(
-        who,
-        id,
-        &config.cluster.name,
-        partitions,
-        config.ring.replicas,
-    ))
+    let (name, replicas) = (&config.cluster.name, config.ring.replicas);
+    let stored = Stored::found(who, id, name, partitions, replicas);
+    ring_file
+        .save(&stored)
+        .map_err(anyhow::Error::msg)
+        .context("cannot save the ring of a new cluster")?;
+    Ok(stored)
 }
 
 fn warn_of_other_shape(config: &Config, stored: &Stored) {

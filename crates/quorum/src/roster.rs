@@ -23,6 +23,8 @@ pub struct Ask(pub u32);
 pub enum Refusal {
     /// By this ring, which is the replica's, it does not answer for the slot.
     NotOwner(RingId),
+    /// The write was under way there when, by this ring, the slot moved: it may be held, and counts for nothing.
+    Moved(RingId),
     /// It has an older ring than the request and could not catch up in time.
     Behind,
     /// Its mailbox is full. An answer, not a death: it is asked again.
@@ -277,9 +279,12 @@ impl<A> Roster<A> {
         };
         let pause_ms = FIRST_PAUSE_MS << seat.pauses.min(10);
         let until_ms = now_ms.saturating_add(pause_ms.min(LONGEST_PAUSE_MS));
+        seat.unsure |= matches!(refusal, Refusal::Moved(_));
         seat.standing = match refusal {
-            Refusal::NotOwner(theirs) if theirs.supersedes(&ring) => Standing::Misrouted,
-            Refusal::NotOwner(_) | Refusal::Behind => Standing::Paused {
+            Refusal::NotOwner(theirs) | Refusal::Moved(theirs) if theirs.supersedes(&ring) => {
+                Standing::Misrouted
+            }
+            Refusal::NotOwner(_) | Refusal::Moved(_) | Refusal::Behind => Standing::Paused {
                 until_ms,
                 busy: false,
             },

@@ -247,6 +247,8 @@ pub struct Actor {
     vnode: Box<dyn Vnode>,
     then: BTreeMap<u64, Then>,
     gated: Vec<Gated>,
+    /// The session in which the copy moved last, and the last forward that its target said to have.
+    handed_over: Option<(SessionId, u64)>,
     relays: BTreeMap<RequestId, Relay>,
     pub(crate) out: Option<HandoffOut>,
     out_permit: Option<Permit>,
@@ -292,6 +294,7 @@ impl Actor {
             vnode,
             then: BTreeMap::new(),
             gated: Vec::new(),
+            handed_over: None,
             relays: BTreeMap::new(),
             out: None,
             out_permit: None,
@@ -896,6 +899,9 @@ impl Actor {
                 gate,
                 until_ms,
             } => match gate {
+                Some(gate) if self.is_lost_on_the_way(gate) => {
+                    refuse(to, Answer::Moved(cx.view.id()), effects);
+                }
                 Some((session, forward)) if self.is_gated(cx, session, forward) => {
                     self.gated.push(Gated {
                         session,
@@ -1012,12 +1018,20 @@ impl Actor {
         }
     }
 
+    /// Whether the copy moved in this session before its target had this forward: the target owns now and may lack it.
+    fn is_lost_on_the_way(&self, (session, forward): (SessionId, u64)) -> bool {
+        self.handed_over
+            .is_some_and(|(moved, took)| moved == session && took < forward)
+    }
+
     fn release_gates(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         for gate in std::mem::take(&mut self.gated) {
             if gate.until_ms < cx.now_ms {
                 continue;
             }
-            if self.is_gated(cx, gate.session, gate.forward) {
+            if self.is_lost_on_the_way((gate.session, gate.forward)) {
+                refuse(gate.to, Answer::Moved(cx.view.id()), effects);
+            } else if self.is_gated(cx, gate.session, gate.forward) {
                 self.gated.push(gate);
             } else {
                 effects.push(Effect::Answer {
@@ -2033,7 +2047,16 @@ impl Actor {
             Phase::Serving | Phase::CatchingUp { .. } if !owns => {
                 self.leave_row(cx, None, effects);
             }
-            Phase::Forwarding { to, attempt, .. } => {
+            Phase::Forwarding {
+                to,
+                session,
+                attempt,
+            } => {
+                let is_over = self.handed_over.is_some_and(|(moved, _)| moved == session);
+                if self.out.is_none() && !is_over && cx.view.ring().owns(&to, partition) {
+                    // Moved without a session: nothing that came since reached the target.
+                    self.handed_over = Some((session, 0));
+                }
                 if !owns {
                     self.leave_row(cx, Some(to), effects);
                 } else if !mine.is_some_and(|m| m.attempt == attempt && m.to == to) {
@@ -2075,23 +2098,8 @@ impl Actor {
         } else {
             self.vnode.handoff_cancelled();
         }
-        // Answers that waited for a target that owns now: it may lack them, and this node no longer says.
         if moved {
-            for gate in std::mem::take(&mut self.gated) {
-                let answer = Answer::Failed {
-                    text: "the partition moved while the write was under way".to_owned(),
-                    maybe_applied: true,
-                };
-                if out.forwards_took() >= gate.forward {
-                    effects.push(Effect::Answer {
-                        to: gate.to,
-                        answer: gate.answer,
-                        body: gate.body,
-                    });
-                } else {
-                    refuse(gate.to, answer, effects);
-                }
-            }
+            self.handed_over = Some((out.session, out.forwards_took()));
         }
         self.release_gates(cx, effects);
     }

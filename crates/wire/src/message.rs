@@ -124,6 +124,9 @@ pub enum Answer {
     CatchingUp,
     /// Not mine by this later or equal ring: counts as nothing.
     NotOwner(RingId),
+    /// A write that was under way when its partition moved, by this ring: this copy has it, its owners may lack it. Counts
+    /// as nothing; to be asked again by that ring.
+    Moved(RingId),
     /// I am behind your ring and fetching it: counts as nothing.
     Behind(RingId),
     /// Too much to do. Nothing was applied.

@@ -3,24 +3,48 @@
 //! A body is JSON whatever its content type says, and nothing at all is `{}`. What cannot be read is answered with the
 //! same error document as everything else.
 
-use axum::body::Bytes;
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
+use bytes::BytesMut;
+use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 
+use super::Http;
 use super::error::ApiError;
+
+/// How much of a body that is too large is read and forgotten: a client that still sends does not hear an answer.
+const FORGOTTEN_BYTES: usize = 64 << 20;
 
 /// A body.
 pub(super) struct Body<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<Http>> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Body<T>, ApiError> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|error| ApiError::usage("bad_body", error.body_text()))?;
-        parse(&bytes).map(Body)
+    async fn from_request(request: Request, http: &Arc<Http>) -> Result<Body<T>, ApiError> {
+        let most = http.body_bytes();
+        let mut body = request.into_body().into_data_stream();
+        let (mut kept, mut read) = (BytesMut::new(), 0);
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| {
+                ApiError::usage("bad_body", format!("the body cannot be read: {error}"))
+            })?;
+            read += chunk.len();
+            if read <= most {
+                kept.extend_from_slice(&chunk);
+            } else if read > most + FORGOTTEN_BYTES {
+                break;
+            } else {
+                kept.clear();
+            }
+        }
+        if read > most {
+            let text = format!("the body has more than {most} bytes; see limits.value_bytes");
+            return Err(ApiError::usage("bad_body", text));
+        }
+        parse(&kept).map(Body)
     }
 }
 

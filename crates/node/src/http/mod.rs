@@ -34,7 +34,6 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use rkv_kv::Engine;
 use tokio::net::TcpListener;
@@ -78,13 +77,16 @@ impl Http {
             surveys: Semaphore::new(SURVEYS),
         })
     }
+
+    /// The most that a body may measure: Base64 is a third longer, and text in JSON may be escaped.
+    fn body_bytes(&self) -> usize {
+        let bounds = self.engine.bounds();
+        2 * (bounds.key_bytes + bounds.value_bytes) + (64 << 10)
+    }
 }
 
 /// All paths.
 pub(crate) fn router(http: Arc<Http>) -> Router {
-    let bounds = http.engine.bounds();
-    // Base64 is a third longer, and text in JSON may be escaped.
-    let most = 2 * (bounds.key_bytes + bounds.value_bytes) + (64 << 10);
     let v1 = Router::new()
         .route("/status", get(standing::show))
         .route("/cluster/members", get(members::show))
@@ -107,7 +109,6 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         )
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .fallback(async || ApiError::unknown_path())
-        .layer(DefaultBodyLimit::max(most))
         .layer(axum::middleware::from_fn_with_state(
             http.clone(),
             door::check,

@@ -93,7 +93,7 @@ fn pong(partition: Partition, reply: Reply) -> Result<Pong, ApiError> {
             })
         }
         Answer::Failed { text, .. } => Err(ApiError::internal("failed", format!("{node}: {text}"))),
-        Answer::NotOwner(_) | Answer::Behind(_) => Err(ApiError::again(
+        Answer::NotOwner(_) | Answer::Moved(_) | Answer::Behind(_) => Err(ApiError::again(
             "ring_changing",
             format!("the ring is changing, and {node} has another one; try again"),
         )),

@@ -429,10 +429,10 @@ async fn a_session_is_what_its_client_made_it() {
     ] {
         assert!(info.lines().any(|has| has == line), "{line}: {info}");
     }
-    let cpu = client.say("INFO clients").await.remove(0);
+    let clients = client.say("INFO clients").await.remove(0);
     assert!(
-        cpu.starts_with("# Clients\r\nconnected_clients:1\r\n"),
-        "{cpu}"
+        clients.starts_with("'# Clients\r\nconnected_clients:1\r\n"),
+        "{clients}"
     );
 }
 

@@ -23,6 +23,9 @@ use crate::sim::disk::Crash;
 use crate::sim::node::{Crashing, NodeWorld, Running, SimRingFile, Wish};
 
 const MAX_DRIFT_MS: u64 = 500;
+/// One in how many jobs keeps a disk busy for longer, and for how long.
+const SLOW_DISK_ONE_IN: u32 = 50;
+const SLOW_DISK_MS: u64 = 400;
 
 impl World {
     pub(super) fn start(&mut self, node: usize) {
@@ -192,7 +195,10 @@ impl World {
                 self.gossip_round(node);
             }
             Wish::DiskJob => {
-                let after = self.rng.random_range(0..4);
+                let slow = !self.healed && self.rng.random_range(0..SLOW_DISK_ONE_IN) == 0;
+                let after = self
+                    .rng
+                    .random_range(0..if slow { SLOW_DISK_MS } else { 4 });
                 self.push(after, Happening::DiskJob { node, boot });
             }
             Wish::Saved(stored) => self.observer.saved(&self.nodes[node].name, &stored),

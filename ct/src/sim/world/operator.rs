@@ -95,6 +95,10 @@ impl World {
 
     /// Whether `node` is, or was, in a cluster with others.
     pub(super) fn is_joined(&self, node: usize) -> bool {
+        let mut others = self.nodes.iter().enumerate().filter(|(at, _)| *at != node);
+        if others.all(|(_, other)| other.left) {
+            return true;
+        }
         let stored = self.nodes[node].ring_file.lock();
         let members = stored.as_ref().map(|stored| stored.ring.members.len());
         self.nodes[node].left
