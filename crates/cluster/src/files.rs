@@ -60,7 +60,7 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
         .map_err(FileError::io(folder))
 }
 
-/// Reads what [`write`] wrote; `None` when there is no such file.
+/// Reads what [`write()`] wrote; `None` when there is no such file.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     let mut bytes = match fs::read(path) {
         Ok(bytes) => bytes,

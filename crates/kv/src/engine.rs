@@ -313,10 +313,10 @@ impl Engine {
 }
 
 fn finish(reports: Option<Reports>) {
-    if let Some(mut reports) = reports {
-        if let Some(done) = reports.done.take() {
-            done(reports.got);
-        }
+    if let Some(mut reports) = reports
+        && let Some(done) = reports.done.take()
+    {
+        done(reports.got);
     }
 }
 

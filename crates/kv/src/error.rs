@@ -43,7 +43,13 @@ pub enum KvError {
     },
     /// See [`QuorumError`]: again, or unknown.
     #[error(transparent)]
-    Quorum(#[from] QuorumError),
+    Quorum(Box<QuorumError>),
+}
+
+impl From<QuorumError> for KvError {
+    fn from(error: QuorumError) -> KvError {
+        KvError::Quorum(Box::new(error))
+    }
 }
 
 impl KvError {

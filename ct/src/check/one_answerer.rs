@@ -89,16 +89,16 @@ impl OneAnswerer {
             _ => return Ok(()),
         }
         let partition = asked.copy.partition;
-        if let Some((epoch, row, other)) = self.last.get(&partition) {
-            if *epoch > asked.epoch {
-                if row.contains(node) {
-                    return Ok(());
-                }
-                return Err(format!(
-                    "{node} answers for partition {partition} under epoch {} after {other} did under {epoch}",
-                    asked.epoch
-                ));
+        if let Some((epoch, row, other)) = self.last.get(&partition)
+            && *epoch > asked.epoch
+        {
+            if row.contains(node) {
+                return Ok(());
             }
+            return Err(format!(
+                "{node} answers for partition {partition} under epoch {} after {other} did under {epoch}",
+                asked.epoch
+            ));
         }
         self.last
             .insert(partition, (asked.epoch, asked.row, node.clone()));

@@ -19,10 +19,12 @@ impl OneRing {
     /// A node adopted a ring.
     pub fn adopted(&mut self, node: &NodeName, ring: &Arc<Ring>) -> Result<(), String> {
         let id = ring.id();
-        if let Some(before) = self.routes_by.insert(node.clone(), id) {
-            if before.cluster == id.cluster && !id.supersedes(&before) && id != before {
-                return Err(format!("{node} went from {before:?} back to {id:?}"));
-            }
+        if let Some(before) = self.routes_by.insert(node.clone(), id)
+            && before.cluster == id.cluster
+            && !id.supersedes(&before)
+            && id != before
+        {
+            return Err(format!("{node} went from {before:?} back to {id:?}"));
         }
         self.chosen(ring)
     }

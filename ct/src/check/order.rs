@@ -46,13 +46,13 @@ impl Order {
                         fallback: false,
                     },
                 )) = &earlier.end
+                    && *at < put.began_ms
+                    && before >= stamp
                 {
-                    if *at < put.began_ms && before >= stamp {
-                        return Err(format!(
-                            "put {} of {} ended at {stamp}, below put {} at {before} that was acknowledged before it began",
-                            put.number, put.key, earlier.number
-                        ));
-                    }
+                    return Err(format!(
+                        "put {} of {} ended at {stamp}, below put {} at {before} that was acknowledged before it began",
+                        put.number, put.key, earlier.number
+                    ));
                 }
             }
         }

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     fn quorum(kind: ErrorKind, maybe_applied: bool) -> ApiError {
-        ApiError::from(KvError::Quorum(QuorumError {
+        ApiError::from(KvError::from(QuorumError {
             kind,
             needed: 2,
             got: 1,

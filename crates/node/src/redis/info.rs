@@ -15,9 +15,10 @@ use super::server::Server;
 pub(super) const REDIS_VERSION: &str = "7.4.0";
 
 type Fields = Vec<(String, String)>;
+type Section = (&'static str, fn(&Server) -> Fields);
 
 /// The sections in the order in which they are told.
-const SECTIONS: [(&str, fn(&Server) -> Fields); 10] = [
+const SECTIONS: [Section; 10] = [
     ("Server", server_fields),
     ("Clients", client_fields),
     ("Memory", memory_fields),

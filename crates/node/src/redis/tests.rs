@@ -557,7 +557,7 @@ async fn what_was_sent_before_the_end_is_answered() {
     )
     .await;
     let mut half = running.client().await;
-    half.send(&["SET a 1", "GET a"].join("\n").repeat(1)).await;
+    half.send(&["SET a 1", "GET a"].join("\n").clone()).await;
     half.stream.shutdown().await.unwrap();
     let mut bytes = Vec::new();
     half.stream.read_to_end(&mut bytes).await.unwrap();

@@ -76,7 +76,9 @@ impl World {
             return Some((0, AdminRequest::Leave { node }));
         }
         if self.operator.leaver.is_some() {
-            return (step % 2 == 0).then_some((1, AdminRequest::Commit { plan: None }));
+            return step
+                .is_multiple_of(2)
+                .then_some((1, AdminRequest::Commit { plan: None }));
         }
         if !self.council().unrest {
             return None;
