@@ -18,7 +18,7 @@ use rkv_wire::message::{
     TransferKind, TransferReport,
 };
 
-use crate::actor::{Actor, Cx, Effect, Event, ReplyTo, asking_copy, phase_key};
+use crate::actor::{Actor, Asked, Cx, Effect, Event, ReplyTo, asking_copy, phase_key};
 use crate::holding::MAILBOX;
 use crate::phase::{Phase, Record};
 use crate::settings::{Limits, Settings};
@@ -210,13 +210,13 @@ impl Host {
         let Some(desk) = self.desk(CopyId { service, partition }) else {
             return Some((no_such_service(service), Bytes::new()));
         };
-        let event = Event::Command {
+        let event = Event::Command(Asked {
             to: ReplyTo::Local(id),
             role,
             command,
             body,
             within_ms,
-        };
+        });
         let mut outbox = Outbox::default();
         self.deliver(desk, event, &mut outbox);
         let mine = outbox
@@ -380,13 +380,13 @@ impl Host {
             return self.answer_afar(from, *id, no_such_service(service), Bytes::new());
         };
         let within = asked.until_ms.saturating_sub(self.world.now_ms());
-        let event = Event::Command {
+        let event = Event::Command(Asked {
             to: asked.to,
             role: asked.role,
             command: asked.command,
             body: asked.body,
             within_ms: u32::try_from(within).unwrap_or(u32::MAX),
-        };
+        });
         let mut outbox = Outbox::default();
         self.deliver(desk, event, &mut outbox);
         self.hand_on(outbox);
@@ -433,7 +433,7 @@ impl Host {
                 };
                 let mut mailbox = desk.mailbox.lock();
                 match event {
-                    Event::Command { to, .. } if mailbox.len() >= MAILBOX => {
+                    Event::Command(Asked { to, .. }) if mailbox.len() >= MAILBOX => {
                         drop(mailbox);
                         outbox.answers.push((to, Answer::Busy, Bytes::new()));
                         return;
@@ -818,11 +818,11 @@ fn report_copy(view: &View, actor: &Actor, report: &mut Report) {
         let waiting_for: Vec<NodeName> = absent.collect();
         for to in owners.iter().filter(|node| *node != me) {
             report.transfers.push(TransferReport {
-                active: actor.hint_drain.is_some() && view.is_up(to),
+                active: actor.hinting.drain.is_some() && view.is_up(to),
                 keys_total: actor.holding.hints(),
                 bytes_total: 0,
                 waiting_for: (!view.is_up(to)).then(|| format!("{to} is not reachable")),
-                last_error: actor.hint_trouble().cloned(),
+                last_error: actor.hinting.trouble().cloned(),
                 ..transfer(TransferKind::Hinted, to)
             });
         }
@@ -834,7 +834,7 @@ fn report_copy(view: &View, actor: &Actor, report: &mut Report) {
     }
     let listed = view.ring().moves.get(&copy.partition);
     if let Some(listed) = listed.filter(|m| m.from == *me) {
-        let waiting_for = match (&actor.out, &actor.phase) {
+        let waiting_for = match (&actor.giving.out, &actor.phase) {
             (Some(out), _) if out.stage == crate::handoff_out::Stage::Ready => {
                 Some("the next epoch".to_owned())
             }
@@ -843,13 +843,18 @@ fn report_copy(view: &View, actor: &Actor, report: &mut Report) {
             (None, _) if !view.is_up(&listed.to) => Some(format!("{} is not reachable", listed.to)),
             (None, _) => Some("a free transfer (transfers.limit)".to_owned()),
         };
-        let sent = actor.out.as_ref().map(|out| out.sent).unwrap_or_default();
+        let sent = actor
+            .giving
+            .out
+            .as_ref()
+            .map(|out| out.sent)
+            .unwrap_or_default();
         report.transfers.push(TransferReport {
-            active: actor.out.is_some(),
+            active: actor.giving.out.is_some(),
             keys_done: sent.entries,
             bytes_done: sent.bytes,
             waiting_for,
-            last_error: actor.out_trouble().cloned(),
+            last_error: actor.giving.backoff.last_error().cloned(),
             ..transfer(TransferKind::Ownership, &listed.to)
         });
     }
@@ -857,14 +862,14 @@ fn report_copy(view: &View, actor: &Actor, report: &mut Report) {
         let to = to
             .clone()
             .or_else(|| view.ring().row(copy.partition).first().cloned());
-        let done = actor.drain.iter().map(|d| d.done.entries).max();
+        let done = actor.leaving.proofs.iter().map(|d| d.done.entries).max();
         if let Some(to) = to {
             report.transfers.push(TransferReport {
-                active: !actor.drain.is_empty(),
+                active: !actor.leaving.proofs.is_empty(),
                 settled: true,
                 keys_done: done.unwrap_or_default(),
                 waiting_for: Some("the owner to cover the old copy".to_owned()),
-                last_error: actor.drain.iter().find_map(|d| d.trouble.clone()),
+                last_error: actor.leaving.proofs.iter().find_map(|d| d.trouble.clone()),
                 ..transfer(TransferKind::Ownership, &to)
             });
         }
