@@ -4,8 +4,7 @@
 //! that its target lacks; nothing is dropped that today's owners do not cover.
 //!
 //! In reading order: [`vnode`] what a service brings · [`host`] which vnodes run here · [`router`] here or over the
-//! wire · [`view`] who owns what and who is up · [`actor`] one copy and all that can happen to it, one file a
-//! question · [`phase`] its
+//! wire · [`view`] who owns what and who is up · [`actor`] one copy and all that can happen to it · [`phase`] its
 //! persisted state · [`holding`] what it holds · [`handoff_out`] and [`handoff_in`] the two sides of a move · [`hint`]
 //! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] two copies brought to cover each
 //! other · [`catch_up`] when a copy that came back counts again · [`settings`], [`world`], [`fault`], [`ping`].

@@ -85,10 +85,11 @@ impl Actor {
                 ring: None,
                 ..there.head
             };
-            if let Some(other) = &there.entry {
-                if let Merged::Changed(both) = self.vnode.merge(hint.entry.as_ref(), other) {
-                    hint.entry = Some(both);
-                }
+            let merged = there
+                .entry
+                .map(|other| self.vnode.merge(hint.entry.as_ref(), &other));
+            if let Some(Merged::Changed(both)) = merged {
+                hint.entry = Some(both);
             }
         }
         Ok(hint)

@@ -184,11 +184,10 @@ impl Actor {
         match comparison.compared(cx, contents, compared, &mut self.ids, effects) {
             Ok(true) => {
                 self.repairs += u64::from(differs && self.phase == Phase::Serving);
-                if let Ok(writes) = self.merge_items(cx, body) {
-                    if !writes.is_empty() {
-                        self.forward_all(&writes, effects);
-                        self.write(cx, writes, false, Then::Nothing, effects);
-                    }
+                let writes = self.merge_items(cx, body).unwrap_or_default();
+                if !writes.is_empty() {
+                    self.forward_all(&writes, effects);
+                    self.write(cx, writes, false, Then::Nothing, effects);
                 }
                 self.comparisons_moved(cx, effects);
             }

@@ -32,7 +32,7 @@ impl Ids {
 
 /// The copy that made a request, if one did.
 pub fn asking_copy(id: RequestId) -> Option<CopyId> {
-    (id.0 >> 63 == 1).then(|| CopyId {
+    (id.0 >> 63 == 1).then_some(CopyId {
         service: ServiceId(((id.0 >> 55) & 0xff) as u8),
         partition: Partition(((id.0 >> NUMBER_BITS) & 0x7fff) as u16),
     })

@@ -211,10 +211,9 @@ impl Actor {
         if !(self.phase.answers() && cx.view.owns(self.id.partition)) {
             return self.refuse_unknown(from, session, effects);
         }
-        if let Ok(writes) = self.merge_items(cx, piece.body) {
-            if !writes.is_empty() {
-                self.write(cx, writes, false, Then::Nothing, effects);
-            }
+        let writes = self.merge_items(cx, piece.body).unwrap_or_default();
+        if !writes.is_empty() {
+            self.write(cx, writes, false, Then::Nothing, effects);
         }
     }
 

@@ -71,7 +71,7 @@ impl Actor {
                 self.leave_row(cx, Some(to), effects);
             }
             Phase::Receiving { .. } => {
-                if !listed.is_some_and(|m| m.to == *cx.view.me()) {
+                if listed.is_none_or(|m| m.to != *cx.view.me()) {
                     self.incoming = None;
                     self.drop_copy(cx, effects);
                 }
