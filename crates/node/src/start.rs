@@ -21,7 +21,7 @@ use rkv_ring::cluster::{self, AdminRequest, Cluster, Event, Stored};
 use rkv_ring::{Addresses, ClusterId, NodeName, PartitionCount};
 use rkv_storage::{Durability, Store};
 use rkv_vnode::ping::Ping;
-use rkv_vnode::{Beginning, Fault, Host, Limits, Service, Settings, World};
+use rkv_vnode::{Beginning, Fault, Host, Service, Settings, World};
 use rkv_wire::faults::FaultSwitch;
 use rkv_wire::handshake::{self, Role, Secrets};
 use rkv_wire::tcp::{TcpConfig, TcpTransport, Timings};
@@ -224,6 +224,7 @@ fn open(
     let settings = Settings {
         boot: boot_id,
         max_drift_ms: config.clock.max_drift_ms,
+        transfers: config.transfers.limit as usize,
         grace_ms: config.transfers.grace_s * 1000,
         anti_entropy_ms: ANTI_ENTROPY_MS,
         fault: Fault::None,
@@ -236,7 +237,6 @@ fn open(
         store.clone(),
         world.clone(),
         settings,
-        Limits::new(config.transfers.limit as usize),
         beginning,
     )?;
     let engine = Engine::start(

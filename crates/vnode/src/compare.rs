@@ -8,14 +8,13 @@
 //! may be repeated.
 
 use bytes::Bytes;
-use rkv_ring::{NodeName, RingId};
+use rkv_ring::NodeName;
 use rkv_storage::{Error, Space, Store};
 use rkv_wire::items::{BadItems, ItemsWriter, read_items};
 use rkv_wire::message::{Answer, CopyId, Message, RequestId, Totals};
 
-use crate::actor::Effect;
-use crate::holding::{Holding, Page, after};
-use crate::vnode::Vnode;
+use crate::actor::{Cx, Effect, Ids};
+use crate::holding::{Contents, Holding, Page, after};
 
 /// Entries whose digests are compared in one step, at most.
 const STRETCH: usize = 1024;
@@ -63,9 +62,6 @@ pub struct Comparison {
     pub trouble: Option<String>,
 }
 
-/// Gives out request ids of one copy.
-pub type Ids<'a> = &'a mut dyn FnMut() -> RequestId;
-
 impl Comparison {
     /// A comparison of the whole copy with that of `with`.
     pub fn new(copy: CopyId, with: NodeName, both_ways: bool, holding: &Holding) -> Comparison {
@@ -94,38 +90,36 @@ impl Comparison {
     }
 
     /// Asks, when it is time.
-    #[allow(clippy::too_many_arguments)]
     pub fn pump(
         &mut self,
-        now_ms: u64,
-        ring: RingId,
-        store: &dyn Store,
-        vnode: &dyn Vnode,
-        holding: &Holding,
-        ids: Ids<'_>,
+        cx: &Cx<'_>,
+        copy: Contents<'_>,
+        ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         match &self.step {
             Step::Asked { since_ms, .. } | Step::Filling { since_ms, .. }
-                if now_ms.saturating_sub(*since_ms) >= PATIENCE_MS =>
+                if cx.now_ms.saturating_sub(*since_ms) >= PATIENCE_MS =>
             {
                 self.trouble = Some(format!("{} does not answer", self.with));
             }
-            Step::Ask { not_before_ms } if now_ms >= *not_before_ms => {}
+            Step::Ask { not_before_ms } if cx.now_ms >= *not_before_ms => {}
             _ => return Ok(()),
         }
-        let end = holding.range(Space::Data).1;
-        let page = holding.page(store, &self.cursor, &end, STRETCH, usize::MAX)?;
+        let end = copy.holding.range(Space::Data).1;
+        let page = copy
+            .holding
+            .page(cx.store, &self.cursor, &end, STRETCH, usize::MAX)?;
         let to = page.next.unwrap_or(end);
         let mut digests = ItemsWriter::new();
         for (key, value) in &page.entries {
-            digests.push(key, &vnode.digest(value).to_le_bytes());
+            digests.push(key, &copy.vnode.digest(value).to_le_bytes());
         }
-        let id = ids();
+        let id = ids.fresh();
         let message = Message::Compare {
             id,
             copy: self.copy,
-            ring,
+            ring: cx.view.id(),
             from: self.cursor.clone(),
             to,
             both_ways: self.both_ways,
@@ -133,7 +127,7 @@ impl Comparison {
         };
         self.step = Step::Asked {
             id,
-            since_ms: now_ms,
+            since_ms: cx.now_ms,
             keys: page.entries.into_iter().map(|(key, _)| key).collect(),
         };
         effects.push(Effect::Send {
@@ -146,12 +140,10 @@ impl Comparison {
     /// The other answered. `Ok(true)`: the items of its body are to be merged here.
     pub fn compared(
         &mut self,
-        now_ms: u64,
-        ring: RingId,
+        cx: &Cx<'_>,
+        copy: Contents<'_>,
         answer: Compared,
-        store: &dyn Store,
-        holding: &Holding,
-        ids: Ids<'_>,
+        ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<bool, Error> {
         let keys = match &mut self.step {
@@ -159,7 +151,7 @@ impl Comparison {
             _ => return Ok(false),
         };
         if let Some(refused) = answer.refused {
-            self.put_off(now_ms, &refused);
+            self.put_off(cx.now_ms, &refused);
             return Ok(false);
         }
         self.trouble = None;
@@ -171,37 +163,26 @@ impl Comparison {
         self.done.entries += keys.iter().filter(|key| **key < answer.upto).count() as u64;
         if answer.upto <= self.cursor {
             // An honest answer moves on by at least one entry.
-            self.put_off(now_ms, &Answer::Busy);
+            self.put_off(cx.now_ms, &Answer::Busy);
             return Ok(false);
         }
-        self.fill(
-            now_ms,
-            ring,
-            lacking,
-            answer.upto,
-            store,
-            holding,
-            ids,
-            effects,
-        )?;
+        self.fill(cx, copy.holding, (lacking, answer.upto), ids, effects)?;
         Ok(true)
     }
 
+    /// Sends what the other lacks of a stretch, as much as fits, or moves on to the next.
     fn fill(
         &mut self,
-        now_ms: u64,
-        ring: RingId,
-        lacking: Vec<Bytes>,
-        upto: Bytes,
-        store: &dyn Store,
+        cx: &Cx<'_>,
         holding: &Holding,
-        ids: Ids<'_>,
+        (lacking, upto): (Vec<Bytes>, Bytes),
+        ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let mut items = ItemsWriter::new();
         let mut lacking = lacking.into_iter();
         for key in lacking.by_ref() {
-            if let Some(value) = holding.get(store, &key)? {
+            if let Some(value) = holding.get(cx.store, &key)? {
                 items.push(&key, &value);
             }
             if items.bytes() >= FILL_BYTES {
@@ -212,18 +193,18 @@ impl Comparison {
             self.advance(upto, holding);
             return Ok(());
         }
-        let id = ids();
+        let id = ids.fresh();
         self.done.bytes += items.bytes() as u64;
         self.step = Step::Filling {
             id,
-            since_ms: now_ms,
+            since_ms: cx.now_ms,
             rest: lacking.collect(),
             upto,
         };
         let message = Message::Fill {
             id,
             copy: self.copy,
-            ring,
+            ring: cx.view.id(),
             body: items.finish(),
         };
         effects.push(Effect::Send {
@@ -236,13 +217,10 @@ impl Comparison {
     /// The other stored, and synced, what was sent; or refused.
     pub fn filled(
         &mut self,
-        now_ms: u64,
-        ring: RingId,
-        id: RequestId,
-        answer: &Answer,
-        store: &dyn Store,
-        holding: &Holding,
-        ids: Ids<'_>,
+        cx: &Cx<'_>,
+        copy: Contents<'_>,
+        (id, answer): (RequestId, &Answer),
+        ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let (rest, upto) = match &mut self.step {
@@ -256,9 +234,9 @@ impl Comparison {
         };
         if *answer == Answer::Stored {
             self.trouble = None;
-            self.fill(now_ms, ring, rest, upto, store, holding, ids, effects)
+            self.fill(cx, copy.holding, (rest, upto), ids, effects)
         } else {
-            self.put_off(now_ms, answer);
+            self.put_off(cx.now_ms, answer);
             Ok(())
         }
     }
@@ -303,20 +281,38 @@ pub enum CompareError {
     Store(#[from] Error),
 }
 
+/// A [`Message::Compare`] taken apart.
+pub struct Stretch {
+    /// The first store key.
+    pub from: Bytes,
+    /// The first behind it.
+    pub to: Bytes,
+    /// Whether the asker wants what it lacks itself.
+    pub both_ways: bool,
+    /// The asker's keys and digests.
+    pub digests: Bytes,
+}
+
+/// What the answerer lacks, by position; up to where it compared; what the asker lacks.
+pub type Found = (Vec<u32>, Bytes, Bytes);
+
 /// The answerer's side: what it lacks of the asker's entries in `from..to`, up to where it compared, and (both ways)
 /// the items that the asker lacks or holds differently.
 pub fn answer(
     store: &dyn Store,
-    vnode: &dyn Vnode,
-    holding: &Holding,
-    from: &Bytes,
-    to: &Bytes,
-    both_ways: bool,
-    digests: Bytes,
-) -> Result<(Vec<u32>, Bytes, Bytes), CompareError> {
+    copy: Contents<'_>,
+    stretch: Stretch,
+) -> Result<Found, CompareError> {
+    let Stretch {
+        from,
+        to,
+        both_ways,
+        digests,
+    } = stretch;
+    let Contents { holding, vnode } = copy;
     let theirs = read_items(digests)?;
     let (start, end) = holding.range(Space::Data);
-    let (from, to) = (from.clone().max(start), to.clone().min(end));
+    let (from, to) = (from.max(start), to.min(end));
     let mut items = ItemsWriter::new();
     let mut lacking = Vec::new();
     let mut next_theirs = 0usize;

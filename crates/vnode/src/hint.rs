@@ -28,6 +28,17 @@ pub struct Head {
 }
 
 impl Hint {
+    /// A hint of nothing yet, written under this ring.
+    pub fn under(ring: RingId) -> Hint {
+        Hint {
+            head: Head {
+                ring: Some(ring),
+                ..Head::default()
+            },
+            entry: None,
+        }
+    }
+
     /// As it is stored: length of the head, head, entry.
     pub fn encode(&self) -> Bytes {
         let head =

@@ -8,17 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
-use rkv_storage::{Error, Space, Store, StoreKey};
+use rkv_storage::{Error, Space, StoreKey};
 use rkv_wire::items::ItemsWriter;
 use rkv_wire::message::{Answer, CopyId, Message, RequestId};
 
-use crate::actor::Effect;
-use crate::compare::Ids;
+use crate::actor::{Cx, Effect, Ids};
 use crate::fault::Fault;
 use crate::hint::Hint;
-use crate::holding::Holding;
-use crate::view::View;
-use crate::vnode::{Merged, Vnode};
+use crate::holding::{Contents, Holding, Write};
+use crate::vnode::Merged;
 
 const PAGE_ENTRIES: usize = 512;
 const PAGE_BYTES: usize = 512 << 10;
@@ -77,18 +75,14 @@ impl HintDrain {
 
     /// Sends the next page when the last one is settled. Writes to make here (hints dropped or rewritten, entries
     /// merged) are returned.
-    #[allow(clippy::too_many_arguments)]
     pub fn pump(
         &mut self,
-        now_ms: u64,
-        view: &View,
-        store: &dyn Store,
-        vnode: &dyn Vnode,
-        holding: &Holding,
-        fault: Fault,
-        ids: Ids<'_>,
+        cx: &Cx<'_>,
+        copy: Contents<'_>,
+        ids: &mut Ids,
         effects: &mut Vec<Effect>,
-    ) -> Result<Vec<(Bytes, Option<Bytes>)>, Error> {
+    ) -> Result<Vec<Write>, Error> {
+        let now_ms = cx.now_ms;
         if self.finished || now_ms < self.not_before_ms {
             return Ok(Vec::new());
         }
@@ -101,31 +95,29 @@ impl HintDrain {
             self.refused.extend(silent);
             self.awaited.clear();
         }
-        let writes = self.settle(now_ms, view, store, vnode, holding)?;
+        let writes = self.settle(cx, copy)?;
         if !writes.is_empty() || now_ms < self.not_before_ms {
             return Ok(writes);
         }
-        self.send_page(now_ms, view, store, holding, fault, ids, effects)?;
+        self.send_page(cx, copy.holding, ids, effects)?;
         if !self.finished && self.awaited.is_empty() {
-            return self.settle(now_ms, view, store, vnode, holding);
+            return self.settle(cx, copy);
         }
         Ok(Vec::new())
     }
 
     fn send_page(
         &mut self,
-        now_ms: u64,
-        view: &View,
-        store: &dyn Store,
+        cx: &Cx<'_>,
         holding: &Holding,
-        fault: Fault,
-        ids: Ids<'_>,
+        ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
+        let view = cx.view;
         let end = holding.range(Space::Hint).1;
         let owners = view.owners(self.copy.partition);
         let mut items: BTreeMap<NodeName, ItemsWriter> = BTreeMap::new();
-        let page = holding.page(store, &self.cursor, &end, PAGE_ENTRIES, PAGE_BYTES)?;
+        let page = holding.page(cx.store, &self.cursor, &end, PAGE_ENTRIES, PAGE_BYTES)?;
         for (key, raw) in page.entries {
             let Some(hint) = Hint::decode(raw.clone()) else {
                 continue;
@@ -133,9 +125,9 @@ impl HintDrain {
             let data_key = StoreKey::respace(&key, Space::Data);
             let entry = match &hint.entry {
                 Some(entry) => Some(entry.clone()),
-                None => holding.get(store, &data_key)?,
+                None => holding.get(cx.store, &data_key)?,
             };
-            let targets = match fault {
+            let targets = match cx.settings.fault {
                 Fault::HintToOldOwner if !hint.head.missing.is_empty() => hint.head.missing.clone(),
                 _ => hint.targets(view.id(), &owners),
             };
@@ -165,7 +157,7 @@ impl HintDrain {
             None => self.cursor = end,
         }
         for (node, list) in items {
-            let id = ids();
+            let id = ids.fresh();
             self.awaited.insert(id, node.clone());
             let message = Message::Fill {
                 id,
@@ -175,7 +167,7 @@ impl HintDrain {
             };
             effects.push(Effect::Send { to: node, message });
         }
-        self.since_ms = now_ms;
+        self.since_ms = cx.now_ms;
         self.finished = self.page.is_empty() && self.cursor >= holding.range(Space::Hint).1;
         Ok(())
     }
@@ -195,14 +187,8 @@ impl HintDrain {
     }
 
     /// Drops or rewrites what was delivered.
-    fn settle(
-        &mut self,
-        now_ms: u64,
-        view: &View,
-        store: &dyn Store,
-        vnode: &dyn Vnode,
-        holding: &Holding,
-    ) -> Result<Vec<(Bytes, Option<Bytes>)>, Error> {
+    fn settle(&mut self, cx: &Cx<'_>, copy: Contents<'_>) -> Result<Vec<Write>, Error> {
+        let Contents { holding, vnode } = copy;
         let mut writes = Vec::new();
         let refused = std::mem::take(&mut self.refused);
         for sent in std::mem::take(&mut self.page) {
@@ -213,7 +199,7 @@ impl HintDrain {
             self.delivered.1 += sent.raw.len() as u64;
             if sent.here {
                 let data_key = StoreKey::respace(&sent.key, Space::Data);
-                let held = holding.get(store, &data_key)?;
+                let held = holding.get(cx.store, &data_key)?;
                 let entry = sent
                     .hint
                     .entry
@@ -223,14 +209,14 @@ impl HintDrain {
                     writes.push((data_key, Some(merged)));
                 }
             }
-            if holding.get(store, &sent.key)? != Some(sent.raw) {
+            if holding.get(cx.store, &sent.key)? != Some(sent.raw) {
                 continue;
             }
             if sent.absent.is_empty() {
                 writes.push((sent.key, None));
             } else {
                 let mut rest = sent.hint;
-                rest.head.ring = Some(view.id());
+                rest.head.ring = Some(cx.view.id());
                 rest.head.missing = sent.absent;
                 writes.push((sent.key, Some(rest.encode())));
             }
@@ -238,7 +224,7 @@ impl HintDrain {
         if !refused.is_empty() {
             // What was refused is still there: begin again, after a while.
             self.cursor = holding.range(Space::Hint).0;
-            self.not_before_ms = self.not_before_ms.max(now_ms + REFUSED_MS);
+            self.not_before_ms = self.not_before_ms.max(cx.now_ms + REFUSED_MS);
         }
         Ok(writes)
     }

@@ -17,6 +17,18 @@ use crate::vnode::Vnode;
 /// At most this many writes of one copy are under way; one more is answered with BUSY.
 pub const MAILBOX: usize = 4096;
 
+/// A store key and what to hold under it from now on; `None`: nothing.
+pub type Write = (Bytes, Option<Bytes>);
+
+/// A copy to read: what it holds and what that means.
+#[derive(Clone, Copy)]
+pub struct Contents<'a> {
+    /// What it holds.
+    pub holding: &'a Holding,
+    /// Merges it and tells versions apart.
+    pub vnode: &'a dyn Vnode,
+}
+
 /// Entries of one copy in key order, from a cursor on.
 pub struct Page {
     /// Store key and entry.
@@ -185,7 +197,7 @@ impl Holding {
         &mut self,
         store: &dyn Store,
         vnode: &dyn Vnode,
-        writes: impl IntoIterator<Item = (Bytes, Option<Bytes>)>,
+        writes: impl IntoIterator<Item = Write>,
         sync: bool,
         effects: &mut Vec<Effect>,
     ) -> u64 {

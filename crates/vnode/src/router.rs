@@ -48,6 +48,9 @@ impl Router {
         command: Command,
         body: Bytes,
     ) -> Option<(Answer, Bytes)> {
+        if to == me {
+            return self.host.ask_here(route, command, body);
+        }
         let Route {
             id,
             service,
@@ -56,11 +59,6 @@ impl Router {
             role,
             within_ms,
         } = route;
-        if to == me {
-            return self
-                .host
-                .ask_here(id, service, slot, ring, role, within_ms, command, body);
-        }
         let message = Message::Command {
             id,
             service,

@@ -12,6 +12,8 @@ pub struct Settings {
     pub boot: u64,
     /// `clock.max_drift_ms`.
     pub max_drift_ms: u64,
+    /// `transfers.limit`: how many at once.
+    pub transfers: usize,
     /// How long a copy that left the row is kept at least.
     pub grace_ms: u64,
     /// How often a quiet copy is compared with one of its peers.

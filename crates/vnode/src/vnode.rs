@@ -12,6 +12,9 @@ use rkv_quorum::clock::Stamp;
 use rkv_ring::{NodeName, Partition};
 use rkv_wire::message::{Answer, Command, ServiceId};
 
+/// Reads an entry by its store key.
+pub type Held<'a> = &'a dyn Fn(&[u8]) -> Result<Option<Bytes>, rkv_storage::Error>;
+
 /// What a vnode sees while it decides one command.
 pub struct Context<'a> {
     /// This node.
@@ -24,7 +27,7 @@ pub struct Context<'a> {
     /// [`Answer::Floor`], for a newer one may have been lost.
     pub floor: Option<Stamp>,
     /// Reads the entry under a store key, writes on their way to the disk included.
-    pub held: &'a dyn Fn(&[u8]) -> Result<Option<Bytes>, rkv_storage::Error>,
+    pub held: Held<'a>,
 }
 
 /// What a vnode decided.

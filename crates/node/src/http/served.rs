@@ -15,7 +15,7 @@ use rkv_ring::cluster::{ClusterMessage, Config, Event, Facts, Stored, Target};
 use rkv_ring::{Cluster, ClusterId, NodeName, PartitionCount, Ring};
 use rkv_storage::{BackendKind, Durability};
 use rkv_vnode::ping::Ping;
-use rkv_vnode::{Beginning, Fault, Host, Limits, Settings, World};
+use rkv_vnode::{Beginning, Fault, Host, Settings, World};
 use rkv_wire::faults::FaultSwitch;
 use rkv_wire::message::Message;
 use serde_json::{Value, json};
@@ -83,6 +83,7 @@ fn engine(dir: &std::path::Path, faults: rkv_storage::Faults) -> Arc<Engine> {
     let settings = Settings {
         boot: 1,
         max_drift_ms: 500,
+        transfers: 2,
         grace_ms: 10_000,
         anti_entropy_ms: 1_000,
         fault: Fault::default(),
@@ -94,7 +95,6 @@ fn engine(dir: &std::path::Path, faults: rkv_storage::Faults) -> Arc<Engine> {
         store,
         world.clone(),
         settings,
-        Limits::new(2),
         Beginning::Founded,
     );
     let keyspace = Keyspace::default_with(Defaults::default());

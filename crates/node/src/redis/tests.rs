@@ -15,7 +15,7 @@ use rkv_resp::{Reply, ReplyLimits, ReplyParser};
 use rkv_ring::cluster::{ClusterMessage, Event, Facts, Target};
 use rkv_ring::{Addresses, ClusterId, Incarnation, Member, NodeName, PartitionCount, Ring, Status};
 use rkv_storage::{BackendKind, Durability, Faults, Store};
-use rkv_vnode::{Beginning, Fault, Host, Limits, Service, Settings, World};
+use rkv_vnode::{Beginning, Fault, Host, Service, Settings, World};
 use rkv_wire::message::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,6 +68,7 @@ pub(crate) fn engine(store: Arc<dyn Store>, bounds: Bounds) -> Arc<Engine> {
     let settings = Settings {
         boot: 257,
         max_drift_ms: 500,
+        transfers: 2,
         grace_ms: 500,
         anti_entropy_ms: 1_000,
         fault: Fault::None,
@@ -80,7 +81,6 @@ pub(crate) fn engine(store: Arc<dyn Store>, bounds: Bounds) -> Arc<Engine> {
         store,
         world.clone(),
         settings,
-        Limits::new(2),
         Beginning::Founded,
     )
     .unwrap();

@@ -15,7 +15,7 @@ use rkv_ring::{
     Addresses, ClusterId, Incarnation, Member, NodeName, PartitionCount, Ring, Status, cluster,
 };
 use rkv_vnode::ping::Ping;
-use rkv_vnode::{Beginning, Fault, Host, Limits, Service, Settings};
+use rkv_vnode::{Beginning, Fault, Host, Service, Settings};
 use rkv_wire::message::Message;
 
 use super::{Happening, TICK_MS, World};
@@ -114,6 +114,7 @@ impl World {
         let settings = Settings {
             boot: boot_id,
             max_drift_ms: MAX_DRIFT_MS,
+            transfers: 2,
             grace_ms: 500,
             anti_entropy_ms: 1_000,
             fault: self.options.fault,
@@ -126,7 +127,6 @@ impl World {
             sim.disk.clone(),
             world.clone(),
             settings,
-            Limits::new(2),
             beginning,
         )
         .expect("a simulated disk opens");

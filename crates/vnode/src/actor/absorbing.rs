@@ -1,0 +1,97 @@
+//! This file answers: what becomes of data of a cluster that this node has left?
+//!
+//! It is turned to hints for the partition, which drain to the owners and merge. Nothing else happens to the copy until
+//! that is done.
+
+use bytes::Bytes;
+use rkv_storage::{Batch, Error, Space, Store, StoreKey};
+
+use super::writes::Then;
+use super::{Actor, Cx, Effect};
+use crate::hint::{Head, Hint};
+use crate::holding::after;
+use crate::phase::Phase;
+use crate::vnode::Merged;
+
+/// Entries and bytes turned in one batch.
+const PAGE_ENTRIES: usize = 1024;
+const PAGE_BYTES: usize = 4 << 20;
+
+impl Actor {
+    /// This node is in another cluster now.
+    pub(super) fn begin_absorbing(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        self.absorbing = true;
+        self.giving.take();
+        self.gated.clear();
+        self.relays.clear();
+        self.absorb(cx, effects);
+    }
+
+    /// Turns the copy to hints as soon as nothing is under way.
+    pub(super) fn absorb(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        if !self.absorbing || self.holding.in_flight() > 0 {
+            return;
+        }
+        match self.turn_to_hints(cx.store) {
+            Ok(_) => {
+                self.absorbing = false;
+                self.cluster = cx.view.id().cluster;
+                self.enter(cx, Phase::Absent, Then::Nothing, effects);
+                self.view_changed(cx, effects);
+            }
+            Err(error) => effects.push(Effect::Warn(error.to_string())),
+        }
+    }
+
+    /// Turns every entry of this copy into a hint for the partition, page by page, and says how many there were: data
+    /// of a cluster that this node has left, or of a copy that belongs to no current owner. Runs before the first event
+    /// or while nothing is under way.
+    pub fn turn_to_hints(&mut self, store: &dyn Store) -> Result<u64, Error> {
+        let mut turned = 0;
+        let (mut from, to) = self.holding.range(Space::Data);
+        loop {
+            let page = store.page(&from, &to, PAGE_ENTRIES, PAGE_BYTES)?;
+            let Some((last, _)) = page.last() else {
+                break;
+            };
+            from = after(last);
+            let mut batch = Batch::default();
+            for (key, entry) in page {
+                let hint_key = StoreKey::respace(&key, Space::Hint);
+                let hint = self.hint_of_foreign(store, &hint_key, entry)?;
+                batch.put(hint_key, hint.encode());
+                batch.delete(key);
+                turned += 1;
+            }
+            store.apply(&batch)?;
+        }
+        self.load(store)?;
+        Ok(turned)
+    }
+
+    /// The hint that an entry becomes, merged with one that is there already.
+    fn hint_of_foreign(
+        &self,
+        store: &dyn Store,
+        hint_key: &Bytes,
+        entry: Bytes,
+    ) -> Result<Hint, Error> {
+        let mut hint = Hint {
+            head: Head::default(),
+            entry: Some(entry),
+        };
+        if let Some(there) = store.get(hint_key)?.and_then(Hint::decode) {
+            hint.head = Head {
+                ring: None,
+                ..there.head
+            };
+            let merged = there
+                .entry
+                .map(|other| self.vnode.merge(hint.entry.as_ref(), &other));
+            if let Some(Merged::Changed(both)) = merged {
+                hint.entry = Some(both);
+            }
+        }
+        Ok(hint)
+    }
+}

@@ -1,0 +1,190 @@
+//! This file answers: what does a copy answer to a command, and what does it write for it?
+//!
+//! First whether the copy may answer in the capacity that it is asked in, then what the service decides. A write is
+//! answered when it has landed, and in a move when the target has it too.
+
+use bytes::Bytes;
+use rkv_ring::NodeName;
+use rkv_storage::{Error, Space};
+use rkv_wire::message::{Answer, Command, Role};
+
+use super::forwarding::Gate;
+use super::writes::{Due, Then};
+use super::{Actor, Asked, Cx, Effect, ReplyTo};
+use crate::fault::Fault;
+use crate::phase::Phase;
+use crate::vnode::{Context, Decision};
+
+impl Actor {
+    pub(super) fn command(&mut self, cx: &Cx<'_>, asked: Asked, effects: &mut Vec<Effect>) {
+        if self.absorbing {
+            return answer(asked.to, Answer::Busy, effects);
+        }
+        if let Command::Inspect { key } = &asked.command {
+            let held = self.holding.get(cx.store, key).ok().flatten();
+            return effects.push(Effect::Answer {
+                to: asked.to,
+                answer: Answer::Held(self.state()),
+                body: held.unwrap_or_default(),
+            });
+        }
+        if self.holding.is_full() {
+            return answer(asked.to, Answer::Busy, effects);
+        }
+        if matches!(asked.command, Command::Hint { .. }) {
+            return self.keep_hint(cx, asked, effects);
+        }
+        if asked.role == Role::Fallback {
+            return self.command_on_hint(cx, asked, effects);
+        }
+        if !self.may_answer(cx, asked.role) {
+            return answer(asked.to, Answer::NotOwner(cx.view.id()), effects);
+        }
+        let writes = matches!(asked.command, Command::Put { .. } | Command::Repair { .. });
+        if self.relays_reads() && !writes {
+            return self.relay(cx, asked, effects);
+        }
+        self.decide(cx, asked, effects);
+    }
+
+    /// Whether the copy may answer as what it is asked.
+    fn may_answer(&self, cx: &Cx<'_>, role: Role) -> bool {
+        let owns = cx.view.owns(self.id.partition);
+        match role {
+            Role::Owner => self.phase.answers() && owns,
+            Role::Fallback => false,
+            Role::Relayed(asked) => match &self.phase {
+                Phase::Receiving {
+                    session, complete, ..
+                } => *complete && *session == asked,
+                phase => matches!(phase, Phase::Serving) && owns,
+            },
+        }
+    }
+
+    /// Has the service decide, and carries the decision out.
+    fn decide(&mut self, cx: &Cx<'_>, asked: Asked, effects: &mut Vec<Effect>) {
+        let until_ms = asked.until_ms(cx);
+        let Asked {
+            to,
+            role,
+            command,
+            body,
+            ..
+        } = asked;
+        let (key, hint_for) = match &command {
+            Command::Put { key, hint_for } => (Some(key.clone()), hint_for.clone()),
+            Command::Get { key } | Command::Repair { key } => (Some(key.clone()), Vec::new()),
+            _ => (None, Vec::new()),
+        };
+        if key.as_ref().is_some_and(|key| !self.is_my_key(key)) {
+            return answer(to, bad_key(), effects);
+        }
+        let counts = !matches!(self.phase, Phase::CatchingUp { .. })
+            || role != Role::Owner
+            || cx.settings.fault == Fault::EmptiedCopyVotes;
+        match self.ask_service(cx, command, body) {
+            Decision::Write { key, value, answer } => {
+                let due = Due {
+                    to,
+                    answer,
+                    until_ms,
+                };
+                self.write_and_answer(cx, Some((key, value)), &hint_for, due, effects);
+            }
+            Decision::Answer(Answer::Stored, _) => {
+                // Held already, perhaps on its way to the disk or to the target: the answer waits for both.
+                // A forwarding copy holds what its target may lack, also when their session is gone.
+                let at_rest = key.is_some_and(|key| !self.holding.is_leaving(&key));
+                let alone = self.giving.out.is_none() && self.gate_without_session().is_none();
+                if at_rest && hint_for.is_empty() && alone {
+                    return answer(to, Answer::Stored, effects);
+                }
+                let due = Due::stored(to, until_ms);
+                self.write_and_answer(cx, None, &hint_for, due, effects);
+            }
+            Decision::Answer(Answer::Found | Answer::NotFound, body) if !counts => {
+                let answer = Answer::CatchingUp;
+                effects.push(Effect::Answer { to, answer, body });
+            }
+            Decision::Answer(answer, body) => effects.push(Effect::Answer { to, answer, body }),
+        }
+    }
+
+    fn ask_service(&mut self, cx: &Cx<'_>, command: Command, body: Bytes) -> Decision {
+        let holding = &self.holding;
+        let held = |key: &[u8]| {
+            let key = Bytes::copy_from_slice(key);
+            holding.get_to_write(cx.store, &key)
+        };
+        let context = Context {
+            node: cx.view.me(),
+            partition: self.id.partition,
+            wall_ms: cx.wall_ms,
+            floor: self.floor(),
+            held: &held,
+        };
+        self.vnode.handle_command(&context, command, body)
+    }
+
+    /// Writes (`None`: only what is already on its way counts) and answers when it has landed, and the target of a
+    /// move has it.
+    fn write_and_answer(
+        &mut self,
+        cx: &Cx<'_>,
+        write: Option<(Bytes, Bytes)>,
+        hint_for: &[NodeName],
+        due: Due,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut writes = Vec::with_capacity(1);
+        let mut gate = None;
+        if let Some((key, value)) = write {
+            let hint = match hint_for {
+                [] => None,
+                missing => match self.hint_of_key(cx, &key, missing) {
+                    Ok(hint) => Some(hint),
+                    Err(error) => return answer(due.to, failed(&error), effects),
+                },
+            };
+            self.last_write_ms = cx.now_ms;
+            gate = self.forward(&key, &value, effects);
+            writes.push((key, Some(value)));
+            writes.extend(hint);
+        } else if let Some(out) = self.giving.out.as_ref().filter(|out| out.is_open()) {
+            gate = Some(Gate {
+                session: out.session,
+                forward: out.forwards_sent(),
+            });
+        }
+        let gate = gate.or_else(|| self.gate_without_session());
+        self.write(cx, writes, false, Then::Answer(due, gate), effects);
+    }
+
+    pub(super) fn is_my_key(&self, key: &[u8]) -> bool {
+        let (start, end) = self.holding.range(Space::Data);
+        start[..] <= *key && *key < end[..]
+    }
+}
+
+pub(super) fn answer(to: ReplyTo, answer: Answer, effects: &mut Vec<Effect>) {
+    let body = Bytes::new();
+    effects.push(Effect::Answer { to, answer, body });
+}
+
+pub(super) fn bad_key() -> Answer {
+    Answer::Failed {
+        text: "the key is none of this partition".to_owned(),
+        maybe_applied: false,
+    }
+}
+
+pub(super) fn failed(error: &Error) -> Answer {
+    if matches!(error, Error::Busy) {
+        return Answer::Busy;
+    }
+    Answer::Failed {
+        text: error.to_string(),
+        maybe_applied: matches!(error, Error::Broken(_) | Error::Corrupt(_)),
+    }
+}

@@ -1,0 +1,149 @@
+//! This file answers: what can happen to a copy, and what may it wish for?
+
+use bytes::Bytes;
+use rkv_ring::NodeName;
+use rkv_storage::{Batch, Error, Store};
+use rkv_wire::message::{Answer, Command, Message, RequestId, Role};
+
+use crate::phase::Phase;
+use crate::settings::{Limits, Settings};
+use crate::view::View;
+
+/// To whom an answer goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyTo {
+    /// A request of this node.
+    Local(RequestId),
+    /// A request of another.
+    Remote(NodeName, RequestId),
+}
+
+/// A command to a copy, and whom to answer.
+pub struct Asked {
+    /// Whom to answer.
+    pub to: ReplyTo,
+    /// In what capacity it is asked.
+    pub role: Role,
+    /// What.
+    pub command: Command,
+    /// The object that goes with it.
+    pub body: Bytes,
+    /// The answer is void after this.
+    pub within_ms: u32,
+}
+
+impl Asked {
+    /// When the answer is void, as told in the step that takes the command.
+    pub(super) fn until_ms(&self, cx: &Cx<'_>) -> u64 {
+        cx.now_ms + u64::from(self.within_ms)
+    }
+}
+
+/// What can happen to a copy.
+pub enum Event {
+    /// Somebody asks something of it.
+    Command(Asked),
+    /// A message about this copy that is no command.
+    Message {
+        /// The sender.
+        from: NodeName,
+        /// What it said.
+        message: Message,
+    },
+    /// A write landed or failed.
+    Landed {
+        /// Its number.
+        token: u64,
+        /// How.
+        result: Result<(), Error>,
+    },
+    /// The view changed.
+    View,
+    /// Time passed.
+    Tick,
+}
+
+/// What a copy may wish for. Carried out in order.
+pub enum Effect {
+    /// Apply a batch (also an empty one: it lands after all before it); [`Event::Landed`] comes back.
+    Write {
+        /// Its number.
+        token: u64,
+        /// What to write.
+        batch: Batch,
+        /// Whether it must survive a power cut before it counts as landed.
+        sync: bool,
+    },
+    /// Drop a range; [`Event::Landed`] comes back.
+    Drop {
+        /// Its number.
+        token: u64,
+        /// First key.
+        start: Bytes,
+        /// First key behind it.
+        end: Bytes,
+    },
+    /// Answer a command.
+    Answer {
+        /// Whom.
+        to: ReplyTo,
+        /// What.
+        answer: Answer,
+        /// The object that goes with it.
+        body: Bytes,
+    },
+    /// Send a message to another node.
+    Send {
+        /// Whom.
+        to: NodeName,
+        /// What.
+        message: Message,
+    },
+    /// Tell the claimant that this copy's move is ready.
+    MoveReady {
+        /// The attempt that is.
+        attempt: u32,
+        /// The target.
+        to: NodeName,
+    },
+    /// Tell the claimant that a move that was ready is so no more.
+    MoveBroken {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Fetch a later ring from this node: it told of one.
+    Pull(NodeName),
+    /// Tell people.
+    Warn(String),
+}
+
+/// What a step may look at.
+pub struct Cx<'a> {
+    /// Now, monotonic.
+    pub now_ms: u64,
+    /// Unix time.
+    pub wall_ms: u64,
+    /// Who owns what and who is up.
+    pub view: &'a View,
+    /// Reads.
+    pub store: &'a dyn Store,
+    /// What the configuration says.
+    pub settings: &'a Settings,
+    /// How many transfers at once.
+    pub limits: &'a Limits,
+    /// Since when each reachable member has been known to hold no counted hint for this copy; `None`: one does or has
+    /// not told.
+    pub hints_clear_since: Option<u64>,
+    /// Whether the service holds entries at all.
+    pub has_entries: bool,
+}
+
+impl Cx<'_> {
+    /// The phase of a copy that may lack anything, from now on.
+    pub(super) fn lossy(&self) -> Phase {
+        Phase::CatchingUp {
+            lost: true,
+            floor: self.settings.floor(self.wall_ms),
+        }
+    }
+}

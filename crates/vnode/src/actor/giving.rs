@@ -1,0 +1,302 @@
+//! This file answers: how does a copy run a move as its source?
+//!
+//! It begins a session when the ring lists the move, the target is up and a transfer is free; gives it up when the
+//! target is silent or refuses; writes down that it forwards when the copies are equal, and tells the claimant until an
+//! epoch decides. What flows in a session is [`HandoffOut`]'s to say.
+
+use rkv_ring::Move;
+use rkv_wire::message::{Message, SessionId};
+
+use super::backoff::Backoff;
+use super::forwarding::Gate;
+use super::writes::Then;
+use super::{Actor, Cx, Effect};
+use crate::handoff_out::{HandoffOut, Stage};
+use crate::phase::Phase;
+use crate::settings::Permit;
+
+/// How often readiness is told again until an epoch answers.
+const READY_REPEAT_MS: u64 = 500;
+/// How soon a move that failed is tried again under a new ring.
+const NEW_RING_MS: u64 = 50;
+
+/// The source's side of a copy's move.
+#[derive(Debug)]
+pub(crate) struct Giving {
+    /// The session under way.
+    pub(crate) out: Option<HandoffOut>,
+    /// Held while entries flow.
+    permit: Option<Permit>,
+    pub(crate) backoff: Backoff,
+    told_ready_ms: u64,
+    sessions: u64,
+}
+
+impl Giving {
+    pub(super) fn new(seed: u64) -> Giving {
+        Giving {
+            out: None,
+            permit: None,
+            backoff: Backoff::default(),
+            told_ready_ms: 0,
+            sessions: seed & 0xffff_ffff,
+        }
+    }
+
+    /// The session under way, if it is this one.
+    pub(super) fn session(&mut self, session: SessionId) -> Option<&mut HandoffOut> {
+        self.out.as_mut().filter(|out| out.session == session)
+    }
+
+    /// Forgets the session.
+    pub(super) fn take(&mut self) -> Option<HandoffOut> {
+        self.permit = None;
+        self.out.take()
+    }
+}
+
+impl Actor {
+    /// Moves the copy on, if the ring has it move.
+    pub(super) fn run_move(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        if !cx.has_entries {
+            return;
+        }
+        let listed = cx.view.ring().moves.get(&self.id.partition);
+        let Some(listed) = listed.filter(|m| m.from == *cx.view.me()) else {
+            return;
+        };
+        self.repeat_readiness(cx, effects);
+        if self.giving.out.is_some() {
+            self.run_session(cx, effects);
+        } else {
+            self.begin_session(cx, listed, effects);
+        }
+    }
+
+    fn repeat_readiness(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        let Phase::Forwarding { attempt, .. } = self.phase else {
+            return;
+        };
+        if cx.now_ms.saturating_sub(self.giving.told_ready_ms) < READY_REPEAT_MS {
+            return;
+        }
+        self.giving.told_ready_ms = cx.now_ms;
+        if self.giving.out.is_some() {
+            self.tell_ready(cx, effects);
+        } else {
+            effects.push(Effect::MoveBroken { attempt });
+        }
+    }
+
+    fn run_session(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        let Some(out) = self.giving.out.as_mut() else {
+            return;
+        };
+        if out.was_quiet() {
+            out.note_quiet(cx.now_ms);
+        }
+        if out.is_silent(cx.now_ms) {
+            let reason = format!("{} is silent", out.to);
+            return self.break_out(cx, reason, effects);
+        }
+        out.ask(cx.now_ms, cx.view.id(), effects);
+        self.pump_out(cx, effects);
+    }
+
+    fn begin_session(&mut self, cx: &Cx<'_>, listed: &Move, effects: &mut Vec<Effect>) {
+        let startable = self.phase == Phase::Serving
+            && self.giving.backoff.is_over(cx.now_ms)
+            && cx.view.is_up(&listed.to);
+        if !startable {
+            return;
+        }
+        let Some(permit) = cx.limits.take() else {
+            return;
+        };
+        if let Err(reason) = self.vnode.handoff_starting(&listed.to) {
+            return self.giving.backoff.failed(cx.now_ms, reason);
+        }
+        let session = self.fresh_session(cx);
+        let (to, attempt) = (listed.to.clone(), listed.attempt);
+        let mut out = HandoffOut::new(self.id, to, session, attempt, cx.now_ms);
+        out.ask(cx.now_ms.max(1_000), cx.view.id(), effects);
+        self.giving.out = Some(out);
+        self.giving.permit = Some(permit);
+    }
+
+    fn fresh_session(&mut self, cx: &Cx<'_>) -> SessionId {
+        self.giving.sessions += 1;
+        let copy = (u64::from(self.id.service.0) << 16) | u64::from(self.id.partition.0);
+        SessionId {
+            boot: cx.settings.boot,
+            number: (self.giving.sessions << 24) | copy,
+        }
+    }
+
+    /// The target of this copy's move says something.
+    pub(super) fn target_says(&mut self, cx: &Cx<'_>, message: Message, effects: &mut Vec<Effect>) {
+        match message {
+            Message::HandoffOpened {
+                session, refused, ..
+            } => self.opened_out(cx, session, refused, effects),
+            Message::HandoffTook {
+                session,
+                items,
+                forwards,
+                ..
+            } => {
+                if let Some(out) = self.giving.session(session) {
+                    out.took(cx.now_ms, items, forwards);
+                    self.release_gates(cx, effects);
+                    self.pump_out(cx, effects);
+                }
+            }
+            Message::HandoffMarked {
+                session,
+                forwards,
+                equal,
+                ..
+            } => {
+                let marked = self.giving.session(session);
+                match marked.map(|out| out.marked(cx.now_ms, forwards, equal)) {
+                    Some(Ok(true)) => self.write_down_forwarding(cx, effects),
+                    Some(Err(reason)) => self.break_out(cx, reason, effects),
+                    Some(Ok(false)) | None => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn opened_out(
+        &mut self,
+        cx: &Cx<'_>,
+        session: SessionId,
+        refused: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(out) = self.giving.out.as_mut().filter(|o| o.session == session) else {
+            return;
+        };
+        match refused {
+            Some(_) if out.is_open() => {}
+            Some(reason) => self.break_out(cx, reason, effects),
+            None => {
+                out.opened(cx.now_ms, &self.holding, effects);
+                self.pump_out(cx, effects);
+            }
+        }
+    }
+
+    fn pump_out(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        let Some(out) = self.giving.out.as_mut() else {
+            return;
+        };
+        if let Err(error) = out.pump(cx.now_ms, cx.store, &self.holding, effects) {
+            self.break_out(cx, error.to_string(), effects);
+        }
+    }
+
+    /// The copies are equal: from here on only an epoch ends the move.
+    fn write_down_forwarding(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        let Some(out) = &self.giving.out else {
+            return;
+        };
+        let session = out.session;
+        let phase = Phase::Forwarding {
+            to: out.to.clone(),
+            session,
+            attempt: out.attempt,
+        };
+        self.enter(cx, phase, Then::Forwarding { session }, effects);
+    }
+
+    pub(super) fn forwarding_written(
+        &mut self,
+        cx: &Cx<'_>,
+        session: SessionId,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(out) = self.giving.session(session) {
+            out.stage = Stage::Ready;
+            out.note_quiet(cx.now_ms);
+            self.giving.permit = None;
+            self.tell_ready(cx, effects);
+        }
+    }
+
+    fn tell_ready(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        let out = self.giving.out.as_ref();
+        if let Some(out) = out.filter(|out| out.stage == Stage::Ready) {
+            self.giving.told_ready_ms = cx.now_ms;
+            effects.push(Effect::MoveReady {
+                attempt: out.attempt,
+                to: out.to.clone(),
+            });
+        }
+    }
+
+    /// Gives a session up. Before it was ready the copy goes on serving alone; afterwards only an epoch decides, and
+    /// the claimant is told that this attempt is lost.
+    pub(super) fn break_out(&mut self, cx: &Cx<'_>, reason: String, effects: &mut Vec<Effect>) {
+        let Some(out) = self.giving.take() else {
+            return;
+        };
+        self.giving.backoff.failed(cx.now_ms, reason.clone());
+        self.refuse_session(out.to, out.session, reason, effects);
+        match self.phase {
+            Phase::Forwarding { attempt, .. } => {
+                self.giving.told_ready_ms = cx.now_ms;
+                effects.push(Effect::MoveBroken { attempt });
+            }
+            _ => self.vnode.handoff_cancelled(),
+        }
+        self.release_gates(cx, effects);
+    }
+
+    /// A new ring was adopted: a session for a move that it does not list is over, and one that failed is tried soon.
+    pub(super) fn align_session(
+        &mut self,
+        cx: &Cx<'_>,
+        listed: Option<&Move>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.giving.backoff.shorten(cx.now_ms, NEW_RING_MS);
+        let goes_on =
+            |out: &HandoffOut| listed.is_some_and(|m| m.to == out.to && m.attempt == out.attempt);
+        if self.giving.out.as_ref().is_some_and(|out| !goes_on(out)) {
+            self.end_session(cx, effects);
+        }
+        if let Phase::Forwarding { to, session, .. } = &self.phase
+            && self.giving.out.is_none()
+            && self
+                .handed_over
+                .is_none_or(|moved| moved.session != *session)
+            && cx.view.ring().owns(to, self.id.partition)
+        {
+            // Moved without a session: nothing that came since reached the target.
+            self.handed_over = Some(Gate {
+                session: *session,
+                forward: 0,
+            });
+        }
+    }
+
+    /// The session is over because an epoch decided.
+    fn end_session(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        let Some(out) = self.giving.take() else {
+            return;
+        };
+        self.giving.backoff = Backoff::default();
+        if cx.view.ring().owns(&out.to, self.id.partition) {
+            self.vnode.handoff_finished(&out.to);
+            self.handed_over = Some(Gate {
+                session: out.session,
+                forward: out.forwards_took(),
+            });
+        } else {
+            self.vnode.handoff_cancelled();
+        }
+        self.release_gates(cx, effects);
+    }
+}

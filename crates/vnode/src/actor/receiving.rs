@@ -1,0 +1,355 @@
+//! This file answers: how is a copy filled as the target of a move?
+//!
+//! A session begins with an empty copy. What comes is merged, in the order of its stream; when the copy equals the
+//! source's at a mark, that is written down, synced, and told.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rkv_ring::NodeName;
+use rkv_storage::Space;
+use rkv_wire::items::read_items;
+use rkv_wire::message::{Message, SessionId};
+
+use super::writes::Then;
+use super::{Actor, Cx, Effect};
+use crate::fault::Fault;
+use crate::handoff_in::{HandoffIn, Mark, Stream};
+use crate::holding::Write;
+use crate::phase::Phase;
+use crate::vnode::Merged;
+
+/// A message of one of a session's streams.
+struct Piece {
+    stream: Stream,
+    seq: u64,
+    body: Bytes,
+}
+
+impl Actor {
+    /// The source of a move to this copy says something.
+    pub(super) fn source_says(
+        &mut self,
+        cx: &Cx<'_>,
+        from: NodeName,
+        message: Message,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (session, piece) = match message {
+            Message::HandoffOpen {
+                session, attempt, ..
+            } => return self.open_in(cx, from, session, attempt, effects),
+            Message::HandoffMark {
+                session,
+                items,
+                forwards,
+                totals,
+                ..
+            } => {
+                let mark = Mark {
+                    items,
+                    forwards,
+                    totals,
+                };
+                return self.mark_in(cx, from, session, mark, effects);
+            }
+            Message::HandoffItems {
+                session, seq, body, ..
+            } => {
+                let stream = Stream::Items;
+                (session, Piece { stream, seq, body })
+            }
+            Message::HandoffForward {
+                session, seq, body, ..
+            } => {
+                let stream = Stream::Forwards;
+                (session, Piece { stream, seq, body })
+            }
+            _ => return,
+        };
+        if self.incoming_session(&from, session).is_some() {
+            self.stream_in(cx, from, session, piece, effects);
+        } else {
+            self.late_piece(cx, from, session, piece, effects);
+        }
+    }
+
+    pub(super) fn incoming_session(
+        &mut self,
+        from: &NodeName,
+        session: SessionId,
+    ) -> Option<&mut HandoffIn> {
+        self.incoming
+            .as_mut()
+            .filter(|i| i.session == session && i.from == *from)
+    }
+
+    fn open_in(
+        &mut self,
+        cx: &Cx<'_>,
+        from: NodeName,
+        session: SessionId,
+        attempt: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.incoming_session(&from, session).is_some() {
+            let opening = |then: &Then| matches!(then, Then::Opened { .. });
+            if !self.then.values().any(opening) {
+                self.answer_open(from, session, None, effects);
+            }
+            return;
+        }
+        if let Some(refused) = self.refuses_open(cx, &from, attempt) {
+            return self.answer_open(from, session, Some(refused), effects);
+        }
+        // A session begins with an empty copy: what an earlier one left behind is no part of it.
+        let token = self.holding.drop_all(Space::Data, effects);
+        self.then.insert(token, Then::Nothing);
+        self.incoming = Some(HandoffIn::new(from.clone(), session));
+        let phase = Phase::Receiving {
+            from: from.clone(),
+            session,
+            attempt,
+            complete: false,
+        };
+        self.enter(cx, phase, Then::Opened { from, session }, effects);
+    }
+
+    /// Why a session may not begin now, if it may not.
+    fn refuses_open(&self, cx: &Cx<'_>, from: &NodeName, attempt: u32) -> Option<String> {
+        let listed = cx.view.ring().moves.get(&self.id.partition);
+        let is_listed = listed
+            .is_some_and(|m| m.to == *cx.view.me() && m.from == *from && m.attempt == attempt);
+        if !is_listed {
+            Some("the target's ring does not list this move".to_owned())
+        } else if self.leaving.dropping || self.holding.in_flight() > 0 {
+            Some("the target is still busy with its old copy".to_owned())
+        } else if !matches!(self.phase, Phase::Absent | Phase::Receiving { .. }) {
+            Some(format!("the target's copy is {:?}", self.state()))
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn answer_open(
+        &self,
+        to: NodeName,
+        session: SessionId,
+        refused: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let message = Message::HandoffOpened {
+            copy: self.id,
+            session,
+            refused,
+        };
+        effects.push(Effect::Send { to, message });
+    }
+
+    /// Tells the other side that a session is over.
+    pub(super) fn refuse_session(
+        &self,
+        to: NodeName,
+        session: SessionId,
+        reason: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let message = Message::HandoffBroken {
+            copy: self.id,
+            session,
+            reason,
+        };
+        effects.push(Effect::Send { to, message });
+    }
+
+    fn refuse_unknown(&self, to: NodeName, session: SessionId, effects: &mut Vec<Effect>) {
+        let reason = "the target does not know this session".to_owned();
+        self.refuse_session(to, session, reason, effects);
+    }
+
+    fn stream_in(
+        &mut self,
+        cx: &Cx<'_>,
+        from: NodeName,
+        session: SessionId,
+        piece: Piece,
+        effects: &mut Vec<Effect>,
+    ) {
+        let stream = piece.stream;
+        if let Some(incoming) = self.incoming.as_mut() {
+            incoming.came(stream, piece.seq, piece.body);
+        }
+        while let Some((seq, body)) = self.incoming.as_mut().and_then(|i| i.next(stream)) {
+            match self.merge_items(cx, body) {
+                Ok(writes) => {
+                    let then = Then::Took {
+                        session,
+                        stream,
+                        seq,
+                    };
+                    self.write(cx, writes, false, then, effects);
+                }
+                Err(reason) => {
+                    self.incoming = None;
+                    return self.refuse_session(from, session, reason, effects);
+                }
+            }
+            self.judge_mark(cx, effects);
+        }
+    }
+
+    /// A piece of no session that is known: after the epoch the new owner still takes what the old one forwarded
+    /// before it knew.
+    fn late_piece(
+        &mut self,
+        cx: &Cx<'_>,
+        from: NodeName,
+        session: SessionId,
+        piece: Piece,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !(self.phase.answers() && cx.view.owns(self.id.partition)) {
+            return self.refuse_unknown(from, session, effects);
+        }
+        let writes = self.merge_items(cx, piece.body).unwrap_or_default();
+        if !writes.is_empty() {
+            self.write(cx, writes, false, Then::Nothing, effects);
+        }
+    }
+
+    /// What merging these items would write.
+    pub(super) fn merge_items(&self, cx: &Cx<'_>, body: Bytes) -> Result<Vec<Write>, String> {
+        let items = read_items(body).map_err(|e| e.to_string())?;
+        let mut writes: BTreeMap<Bytes, Bytes> = BTreeMap::new();
+        for (key, entry) in items {
+            if !self.is_my_key(&key) {
+                return Err("an entry of another partition".to_owned());
+            }
+            let held = match writes.get(&key) {
+                Some(written) => Some(written.clone()),
+                None => self
+                    .holding
+                    .get(cx.store, &key)
+                    .map_err(|e| e.to_string())?,
+            };
+            let merged = match cx.settings.fault {
+                Fault::OverwriteInsteadOfMerge if held.as_ref() != Some(&entry) => {
+                    Merged::Changed(entry)
+                }
+                _ => self.vnode.merge(held.as_ref(), &entry),
+            };
+            if let Merged::Changed(merged) = merged {
+                writes.insert(key, merged);
+            }
+        }
+        Ok(writes.into_iter().map(|(k, v)| (k, Some(v))).collect())
+    }
+
+    /// What was taken in is stored: the source is told.
+    pub(super) fn took_in(
+        &mut self,
+        session: SessionId,
+        stream: Stream,
+        seq: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(incoming) = self.incoming.as_mut().filter(|i| i.session == session) else {
+            return;
+        };
+        incoming.stored(stream, seq);
+        let (items, forwards) = incoming.took();
+        let message = Message::HandoffTook {
+            copy: self.id,
+            session,
+            items,
+            forwards,
+        };
+        effects.push(Effect::Send {
+            to: incoming.from.clone(),
+            message,
+        });
+    }
+
+    fn mark_in(
+        &mut self,
+        cx: &Cx<'_>,
+        from: NodeName,
+        session: SessionId,
+        mark: Mark,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.incoming_session(&from, session) {
+            Some(incoming) => {
+                incoming.marked(mark);
+                self.judge_mark(cx, effects);
+            }
+            None => self.refuse_unknown(from, session, effects),
+        }
+    }
+
+    /// At the mark the copies are equal, or the session has failed.
+    fn judge_mark(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        let totals = self.holding.totals();
+        let Some(incoming) = self.incoming.as_mut() else {
+            return;
+        };
+        let Some((forwards, equal)) = incoming.at_mark(totals) else {
+            return;
+        };
+        let (from, session) = (incoming.from.clone(), incoming.session);
+        if !equal {
+            self.incoming = None;
+            return self.answer_mark(from, session, forwards, equal, effects);
+        }
+        let Phase::Receiving { attempt, .. } = self.phase else {
+            return;
+        };
+        // Written as complete, but it counts as such only when that is on disk.
+        let writes = vec![self.record(&Phase::Receiving {
+            from,
+            session,
+            attempt,
+            complete: true,
+        })];
+        let then = Then::Marked { session, forwards };
+        self.write(cx, writes, true, then, effects);
+    }
+
+    pub(super) fn equal_and_synced(
+        &mut self,
+        session: SessionId,
+        forwards: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let incoming = self.incoming.as_ref().filter(|i| i.session == session);
+        let Some(from) = incoming.map(|i| i.from.clone()) else {
+            return;
+        };
+        match &mut self.phase {
+            Phase::Receiving {
+                session: current,
+                complete,
+                ..
+            } if *current == session => *complete = true,
+            _ => return,
+        }
+        self.answer_mark(from, session, forwards, true, effects);
+    }
+
+    fn answer_mark(
+        &self,
+        to: NodeName,
+        session: SessionId,
+        forwards: u64,
+        equal: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let message = Message::HandoffMarked {
+            copy: self.id,
+            session,
+            forwards,
+            equal,
+        };
+        effects.push(Effect::Send { to, message });
+    }
+}

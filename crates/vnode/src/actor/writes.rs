@@ -1,0 +1,204 @@
+//! This file answers: what follows when a write has landed, or has failed?
+
+use bytes::Bytes;
+use rkv_ring::NodeName;
+use rkv_storage::{Batch, Error, Store, StoreKey};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId, SessionId};
+
+use super::commands::{answer, failed};
+use super::forwarding::{Gate, Gated};
+use super::{Actor, Cx, Effect, ReplyTo};
+use crate::handoff_in::Stream;
+use crate::holding::Write;
+use crate::phase::{Phase, Record};
+
+/// What follows when a write has landed.
+pub(super) enum Then {
+    Nothing,
+    /// To answer; with a gate, not before the target of a move has taken that forward.
+    Answer(Due, Option<Gate>),
+    /// To tell the source of a session that it may begin.
+    Opened {
+        from: NodeName,
+        session: SessionId,
+    },
+    /// To tell it what was taken.
+    Took {
+        session: SessionId,
+        stream: Stream,
+        seq: u64,
+    },
+    /// To tell it that the copies are equal at its mark.
+    Marked {
+        session: SessionId,
+        forwards: u64,
+    },
+    /// To tell the claimant that the target is ready.
+    Forwarding {
+        session: SessionId,
+    },
+    /// To tell a peer that what it sent is stored and synced.
+    Filled {
+        to: NodeName,
+        id: RequestId,
+    },
+    /// To tell a peer how the copies compare, unless a write failed since.
+    Compared {
+        to: NodeName,
+        message: Message,
+        failures: u64,
+    },
+}
+
+/// An answer that is due when its write has landed.
+pub(super) struct Due {
+    pub(super) to: ReplyTo,
+    pub(super) answer: Answer,
+    /// Void after this.
+    pub(super) until_ms: u64,
+}
+
+impl Due {
+    pub(super) fn stored(to: ReplyTo, until_ms: u64) -> Due {
+        let answer = Answer::Stored;
+        Due {
+            to,
+            answer,
+            until_ms,
+        }
+    }
+}
+
+impl Actor {
+    pub(super) fn write(
+        &mut self,
+        cx: &Cx<'_>,
+        writes: Vec<Write>,
+        sync: bool,
+        then: Then,
+        effects: &mut Vec<Effect>,
+    ) {
+        let token = self
+            .holding
+            .write(cx.store, &*self.vnode, writes, sync, effects);
+        self.then.insert(token, then);
+    }
+
+    /// The phase as it is stored.
+    pub(super) fn record(&self, phase: &Phase) -> Write {
+        let record = Record {
+            cluster: self.cluster,
+            phase: phase.clone(),
+        };
+        let value = (*phase != Phase::Absent).then(|| record.encode());
+        (phase_key(self.id), value)
+    }
+
+    /// Changes the phase and writes it down, synced; `then` follows when it is on disk.
+    pub(super) fn enter(
+        &mut self,
+        cx: &Cx<'_>,
+        phase: Phase,
+        then: Then,
+        effects: &mut Vec<Effect>,
+    ) {
+        let record = self.record(&phase);
+        self.phase = phase;
+        self.write(cx, vec![record], true, then, effects);
+    }
+
+    /// Writes its phase down before the first event: what a restart decided is what the next one finds.
+    pub(crate) fn write_phase(&self, store: &dyn Store) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        match self.record(&self.phase) {
+            (key, Some(value)) => batch.put(key, value),
+            (key, None) => batch.delete(key),
+        }
+        store.apply(&batch)
+    }
+
+    pub(super) fn landed(
+        &mut self,
+        cx: &Cx<'_>,
+        token: u64,
+        result: Result<(), Error>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.holding.landed(cx.store, &*self.vnode, token, &result);
+        let then = self.then.remove(&token).unwrap_or(Then::Nothing);
+        if let Err(error) = &result {
+            self.failures += 1;
+            return self.write_failed(cx, then, error, effects);
+        }
+        self.follow(cx, then, effects);
+        if self.holding.in_flight() == 0 {
+            self.leaving.dropping = false;
+            self.absorb(cx, effects);
+        }
+    }
+
+    fn follow(&mut self, cx: &Cx<'_>, then: Then, effects: &mut Vec<Effect>) {
+        match then {
+            Then::Nothing => {}
+            Then::Answer(due, Some(gate)) if self.is_lost_on_the_way(gate) => {
+                answer(due.to, Answer::Moved(cx.view.id()), effects);
+            }
+            Then::Answer(due, Some(gate)) if self.is_shut(cx, gate) => {
+                self.gated.push(Gated { gate, due });
+            }
+            Then::Answer(due, _) => answer(due.to, due.answer, effects),
+            Then::Opened { from, session } => self.answer_open(from, session, None, effects),
+            Then::Took {
+                session,
+                stream,
+                seq,
+            } => self.took_in(session, stream, seq, effects),
+            Then::Marked { session, forwards } => self.equal_and_synced(session, forwards, effects),
+            Then::Forwarding { session } => self.forwarding_written(cx, session, effects),
+            Then::Filled { to, id } => {
+                let answer = Answer::Stored;
+                let message = Message::Filled { id, answer };
+                effects.push(Effect::Send { to, message });
+            }
+            Then::Compared {
+                to,
+                message,
+                failures,
+            } => {
+                if failures == self.failures {
+                    effects.push(Effect::Send { to, message });
+                }
+            }
+        }
+    }
+
+    fn write_failed(&mut self, cx: &Cx<'_>, then: Then, error: &Error, effects: &mut Vec<Effect>) {
+        match then {
+            Then::Answer(due, _) => answer(due.to, failed(error), effects),
+            Then::Filled { to, id } => {
+                let answer = failed(error);
+                let message = Message::Filled { id, answer };
+                effects.push(Effect::Send { to, message });
+            }
+            Then::Took { session, .. }
+            | Then::Marked { session, .. }
+            | Then::Opened { session, .. } => {
+                if let Some(incoming) = self.incoming.take_if(|i| i.session == session) {
+                    self.refuse_session(incoming.from, session, error.to_string(), effects);
+                }
+            }
+            Then::Forwarding { .. } => {
+                // Not on disk: it was not told to anybody, so it still serves.
+                self.phase = Phase::Serving;
+                self.break_out(cx, error.to_string(), effects);
+            }
+            Then::Nothing | Then::Compared { .. } => {}
+        }
+    }
+}
+
+/// Where a copy's phase is stored.
+pub fn phase_key(copy: CopyId) -> Bytes {
+    let name = format!("copy/{}/{}", copy.service.0, copy.partition);
+    StoreKey::meta(name.as_bytes())
+}

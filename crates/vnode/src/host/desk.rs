@@ -1,0 +1,280 @@
+//! This file answers: how does an event reach its actor, and who carries out what the actor wishes for?
+//!
+//! An event goes straight to its actor when nobody else is with it: then the caller's own thread runs the step, and a
+//! read or an in-memory write costs no queue. Otherwise it is left in the actor's mailbox, and whoever is with the actor
+//! serves it. Answers and reports are kept in an outbox until no lock is held.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rkv_ring::{NodeName, Partition};
+use rkv_storage::{Error, Job};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId};
+
+use super::{Host, Upward};
+use crate::actor::{Actor, Asked, Cx, Effect, Event, ReplyTo};
+use crate::holding::MAILBOX;
+use crate::phase::Phase;
+use crate::vnode::Service;
+
+/// An actor and what waits for it.
+pub(super) struct Desk {
+    pub(super) actor: Mutex<Actor>,
+    mailbox: Mutex<VecDeque<Event>>,
+    /// Whether it is among the host's restless copies.
+    restless: AtomicBool,
+}
+
+impl Desk {
+    pub(super) fn of(actor: Actor) -> Desk {
+        Desk {
+            actor: Mutex::new(actor),
+            mailbox: Mutex::new(VecDeque::new()),
+            restless: AtomicBool::new(false),
+        }
+    }
+
+    /// Leaves an event for whoever is with the actor; a command that finds the mailbox full is given back.
+    fn leave(&self, event: Event) -> Result<(), ReplyTo> {
+        let mut mailbox = self.mailbox.lock();
+        match event {
+            Event::Command(Asked { to, .. }) if mailbox.len() >= MAILBOX => Err(to),
+            event => {
+                mailbox.push_back(event);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A service and its actors, one a partition.
+pub(super) struct Running {
+    pub(super) service: Arc<dyn Service>,
+    pub(super) desks: Box<[Desk]>,
+}
+
+/// What came of a step, to be handed on when no lock is held.
+#[derive(Default)]
+pub(super) struct Outbox {
+    answers: Vec<(ReplyTo, Answer, Bytes)>,
+    ready: Vec<(Partition, u32, NodeName)>,
+    broken: Vec<(Partition, u32)>,
+    pulls: Vec<NodeName>,
+    warnings: Vec<String>,
+}
+
+impl Outbox {
+    /// The answer to a request, if it is there.
+    pub(super) fn take_answer(&mut self, asked: &ReplyTo) -> Option<(Answer, Bytes)> {
+        let at = self.answers.iter().position(|(to, ..)| to == asked)?;
+        let (_, answer, body) = self.answers.swap_remove(at);
+        Some((answer, body))
+    }
+}
+
+impl Host {
+    pub(super) fn desk(&self, copy: CopyId) -> Option<&Desk> {
+        let mut running = self.services.iter();
+        let running = running.find(|r| r.service.id() == copy.service)?;
+        running.desks.get(copy.partition.index())
+    }
+
+    /// Delivers an event to one copy, and hands on what came of it.
+    pub(super) fn tell(&self, copy: CopyId, event: Event) {
+        if let Some(desk) = self.desk(copy) {
+            let mut outbox = Outbox::default();
+            self.deliver(desk, event, &mut outbox);
+            self.hand_on(outbox);
+        }
+    }
+
+    pub(super) fn to_copy(&self, copy: CopyId, from: &NodeName, message: Message) {
+        let from = from.clone();
+        self.tell(copy, Event::Message { from, message });
+    }
+
+    pub(super) fn tell_all(&self, event: impl Fn() -> Event) {
+        let mut outbox = Outbox::default();
+        for desk in self.services.iter().flat_map(|running| &running.desks) {
+            self.deliver(desk, event(), &mut outbox);
+        }
+        self.hand_on(outbox);
+    }
+
+    pub(super) fn tell_restless(&self, event: impl Fn() -> Event) {
+        let copies: Vec<CopyId> = self.restless.lock().iter().copied().collect();
+        let mut outbox = Outbox::default();
+        for desk in copies.into_iter().filter_map(|copy| self.desk(copy)) {
+            self.deliver(desk, event(), &mut outbox);
+        }
+        self.hand_on(outbox);
+    }
+
+    /// Runs the event if nobody is with the actor; leaves it in the mailbox otherwise. Whoever is with the actor
+    /// looks into the mailbox before and after leaving, so nothing is left behind.
+    pub(super) fn deliver(&self, desk: &Desk, event: Event, outbox: &mut Outbox) {
+        let mut event = Some(event);
+        loop {
+            let Some(mut actor) = desk.actor.try_lock() else {
+                let Some(event) = event.take() else {
+                    return;
+                };
+                if let Err(to) = desk.leave(event) {
+                    outbox.answers.push((to, Answer::Busy, Bytes::new()));
+                    return;
+                }
+                continue;
+            };
+            loop {
+                let next = desk.mailbox.lock().pop_front().or_else(|| event.take());
+                let Some(next) = next else {
+                    break;
+                };
+                self.run(&mut actor, next, outbox);
+            }
+            self.note_restless(desk, &actor);
+            drop(actor);
+            if desk.mailbox.lock().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn note_restless(&self, desk: &Desk, actor: &Actor) {
+        let restless = actor.is_restless();
+        if desk.restless.swap(restless, Ordering::AcqRel) != restless {
+            let mut all = self.restless.lock();
+            if restless {
+                all.insert(actor.id);
+            } else {
+                all.remove(&actor.id);
+            }
+        }
+    }
+
+    fn run(&self, actor: &mut Actor, event: Event, outbox: &mut Outbox) {
+        let view = self.view.load();
+        let now_ms = self.world.now_ms();
+        let hints_clear_since = match actor.phase {
+            Phase::CatchingUp { .. } => self.hints_clear_since(&view, actor.id, now_ms),
+            _ => None,
+        };
+        let mut running = self.services.iter();
+        let running = running.find(|r| r.service.id() == actor.id.service);
+        let cx = Cx {
+            now_ms,
+            wall_ms: self.world.wall_ms(),
+            view: &view,
+            store: &*self.store,
+            settings: &self.settings,
+            limits: &self.limits,
+            hints_clear_since,
+            has_entries: running.is_some_and(|running| running.service.has_entries()),
+        };
+        let mut effects = Vec::new();
+        let mut landed = VecDeque::new();
+        let mut next = Some(event);
+        while let Some(event) = next {
+            actor.step(&cx, event, &mut effects);
+            for effect in effects.drain(..) {
+                landed.extend(self.carry(actor.id, effect, outbox));
+            }
+            next = landed.pop_front();
+        }
+    }
+
+    /// Carries out one wish. What a volatile store writes has landed at once.
+    fn carry(&self, copy: CopyId, effect: Effect, outbox: &mut Outbox) -> Option<Event> {
+        let volatile = self.store.is_volatile();
+        match effect {
+            Effect::Write { token, batch, .. } if volatile => {
+                let result = self.store.apply(&batch);
+                return Some(Event::Landed { token, result });
+            }
+            Effect::Write { token, batch, sync } => {
+                let done = self.when_landed(copy, token);
+                self.store.submit(Job { batch, sync, done });
+            }
+            Effect::Drop { token, start, end } if volatile => {
+                let result = self.store.drop_now(&start, &end);
+                return Some(Event::Landed { token, result });
+            }
+            Effect::Drop { token, start, end } => {
+                let done = self.when_landed(copy, token);
+                self.store.drop_range(start, end, done);
+            }
+            Effect::Answer { to, answer, body } => outbox.answers.push((to, answer, body)),
+            Effect::Send { to, message } => self.world.send(&to, message),
+            Effect::MoveReady { attempt, to } => outbox.ready.push((copy.partition, attempt, to)),
+            Effect::MoveBroken { attempt } => outbox.broken.push((copy.partition, attempt)),
+            Effect::Pull(from) => outbox.pulls.push(from),
+            Effect::Warn(text) => outbox.warnings.push(text),
+        }
+        None
+    }
+
+    fn when_landed(&self, copy: CopyId, token: u64) -> Landed {
+        let host = self.this.clone();
+        Box::new(move |result| {
+            if let Some(host) = host.upgrade() {
+                host.tell(copy, Event::Landed { token, result });
+            }
+        })
+    }
+
+    /// Tells those above and those who asked what came of a step.
+    pub(super) fn hand_on(&self, outbox: Outbox) {
+        let upward = self.upward();
+        for (to, answer, body) in outbox.answers {
+            match to {
+                ReplyTo::Local(id) => {
+                    let me = self.view.load().me().clone();
+                    upward.answered(id, &me, answer, body);
+                }
+                ReplyTo::Remote(node, id) => self.answer_afar(&node, id, answer, body),
+            }
+        }
+        for (partition, attempt, to) in outbox.ready {
+            if self.all_ready(partition, attempt) {
+                upward.move_ready(partition, attempt, &to);
+            }
+        }
+        for (partition, attempt) in outbox.broken {
+            upward.move_broken(partition, attempt);
+        }
+        for from in outbox.pulls {
+            upward.pull(&from);
+        }
+        for text in outbox.warnings {
+            upward.warn(text);
+        }
+    }
+
+    /// Whether the copies of every service that has entries are ready: an epoch moves them all.
+    fn all_ready(&self, partition: Partition, attempt: u32) -> bool {
+        let with_entries = self.services.iter().filter(|r| r.service.has_entries());
+        let mut desks = with_entries.filter_map(|r| r.desks.get(partition.index()));
+        desks.all(|desk| match &desk.actor.lock().phase {
+            Phase::Forwarding {
+                attempt: current, ..
+            } => *current == attempt,
+            _ => false,
+        })
+    }
+
+    pub(super) fn answer_afar(&self, to: &NodeName, id: RequestId, answer: Answer, body: Bytes) {
+        self.world.send(to, Message::Answer { id, answer, body });
+    }
+
+    pub(super) fn upward(&self) -> &Arc<dyn Upward> {
+        self.upward
+            .get()
+            .expect("nothing happens to a host before it is started")
+    }
+}
+
+/// Called when a write has landed.
+type Landed = Box<dyn FnOnce(Result<(), Error>) + Send + 'static>;

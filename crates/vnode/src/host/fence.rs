@@ -1,0 +1,110 @@
+//! This file answers: what becomes of a command that came by another ring?
+//!
+//! Both must route by the same ring. Who is behind pulls first: a command by a later ring waits here until that is
+//! adopted, one by an earlier ring is told so.
+
+use bytes::Bytes;
+use rkv_ring::NodeName;
+use rkv_wire::message::{Answer, Command, CopyId, Role, ServiceId};
+
+use super::Host;
+use crate::actor::{Asked, Event, ReplyTo};
+use crate::router::Route;
+
+/// Commands that wait for a later ring, at most.
+const PARKED: usize = 4096;
+
+/// A command from another node.
+pub(super) struct Parked {
+    from: NodeName,
+    until_ms: u64,
+    route: Route,
+    command: Command,
+    body: Bytes,
+}
+
+impl Host {
+    pub(super) fn parked(
+        &self,
+        from: &NodeName,
+        route: Route,
+        command: Command,
+        body: Bytes,
+    ) -> Parked {
+        Parked {
+            from: from.clone(),
+            until_ms: self.world.now_ms() + u64::from(route.within_ms),
+            route,
+            command,
+            body,
+        }
+    }
+
+    pub(super) fn command_from_afar(&self, asked: Parked) {
+        let view = self.view.load();
+        let route = &asked.route;
+        let relayed = matches!(route.role, Role::Relayed(_));
+        if !relayed && route.ring != view.id() {
+            if route.ring.supersedes(&view.id()) {
+                return self.park(asked);
+            }
+            let answer = Answer::NotOwner(view.id());
+            return self.answer_afar(&asked.from, route.id, answer, Bytes::new());
+        }
+        let service = route.service;
+        let partition = view.ring().partition_of(route.slot);
+        let copy = CopyId { service, partition };
+        if self.desk(copy).is_none() {
+            let answer = no_such_service(service);
+            return self.answer_afar(&asked.from, route.id, answer, Bytes::new());
+        }
+        let within_ms = asked.until_ms.saturating_sub(self.world.now_ms());
+        let asked = Asked {
+            to: ReplyTo::Remote(asked.from, route.id),
+            role: route.role,
+            command: asked.command,
+            body: asked.body,
+            within_ms: u32::try_from(within_ms).unwrap_or(u32::MAX),
+        };
+        self.tell(copy, Event::Command(asked));
+    }
+
+    /// Keeps a command by a later ring until that is adopted.
+    fn park(&self, asked: Parked) {
+        let (from, id) = (asked.from.clone(), asked.route.id);
+        let mut parked = self.parked.lock();
+        if parked.len() < PARKED {
+            parked.push(asked);
+            drop(parked);
+            self.upward().pull(&from);
+        } else {
+            drop(parked);
+            let answer = Answer::Behind(self.view.load().id());
+            self.answer_afar(&from, id, answer, Bytes::new());
+        }
+    }
+
+    /// A ring was adopted: those who waited for it have their turn.
+    pub(super) fn unpark(&self) {
+        let parked = std::mem::take(&mut *self.parked.lock());
+        let now_ms = self.world.now_ms();
+        for asked in parked {
+            if asked.until_ms > now_ms {
+                self.command_from_afar(asked);
+            }
+        }
+    }
+
+    /// Drops those whose answer is void by now.
+    pub(super) fn forget_parked(&self) {
+        let now_ms = self.world.now_ms();
+        self.parked.lock().retain(|asked| asked.until_ms > now_ms);
+    }
+}
+
+pub(super) fn no_such_service(service: ServiceId) -> Answer {
+    Answer::Failed {
+        text: format!("no service {} runs here", service.0),
+        maybe_applied: false,
+    }
+}
