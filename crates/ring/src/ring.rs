@@ -236,7 +236,7 @@ impl Ring {
             p.0 < q
                 && self.next.get(p).is_some_and(|row| row.contains(&m.to))
                 && self.rows[p.index()].get(usize::from(m.place)) == Some(&m.from)
-                && !self.rows[p.index()].contains(&m.to)
+                && m.from != m.to
         });
         if !next_ok || !moves_ok {
             return Err(RingError::Inconsistent("a move does not fit its row"));

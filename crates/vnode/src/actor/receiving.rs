@@ -2,6 +2,9 @@
 //!
 //! A session begins with an empty copy. What comes is merged, in the order of its stream; when the copy equals the
 //! source's at a mark, that is written down, synced, and told.
+//!
+//! An owner that is to answer for one place more, where rows have fewer nodes than places, begins with the copy that it
+//! serves from. It need not equal the source's: all that the source has was merged, and that is what counts.
 
 use std::collections::BTreeMap;
 
@@ -102,6 +105,10 @@ impl Actor {
         if let Some(refused) = self.refuses_open(cx, &from, attempt) {
             return self.answer_open(from, session, Some(refused), effects);
         }
+        if self.phase == Phase::Serving {
+            self.incoming = Some(HandoffIn::new(from.clone(), session));
+            return self.answer_open(from, session, None, effects);
+        }
         // A session begins with an empty copy: what an earlier one left behind is no part of it.
         let token = self.holding.drop_all(Space::Data, effects);
         self.then.insert(token, Then::Nothing);
@@ -122,6 +129,8 @@ impl Actor {
             .is_some_and(|m| m.to == *cx.view.me() && m.from == *from && m.attempt == attempt);
         if !is_listed {
             Some("the target's ring does not list this move".to_owned())
+        } else if self.phase == Phase::Serving {
+            None
         } else if self.leaving.dropping || self.holding.in_flight() > 0 {
             Some("the target is still busy with its old copy".to_owned())
         } else if !matches!(self.phase, Phase::Absent | Phase::Receiving { .. }) {
@@ -297,20 +306,21 @@ impl Actor {
             return;
         };
         let (from, session) = (incoming.from.clone(), incoming.session);
-        if !equal {
-            self.incoming = None;
-            return self.answer_mark(from, session, forwards, equal, effects);
-        }
-        let Phase::Receiving { attempt, .. } = self.phase else {
-            return;
+        let phase = match self.phase {
+            Phase::Serving => Phase::Serving,
+            Phase::Receiving { attempt, .. } if equal => Phase::Receiving {
+                from,
+                session,
+                attempt,
+                complete: true,
+            },
+            _ => {
+                self.incoming = None;
+                return self.answer_mark(from, session, forwards, false, effects);
+            }
         };
         // Written as complete, but it counts as such only when that is on disk.
-        let writes = vec![self.record(&Phase::Receiving {
-            from,
-            session,
-            attempt,
-            complete: true,
-        })];
+        let writes = vec![self.record(&phase)];
         let then = Then::Marked { session, forwards };
         self.write(cx, writes, true, then, effects);
     }
@@ -331,6 +341,7 @@ impl Actor {
                 complete,
                 ..
             } if *current == session => *complete = true,
+            Phase::Serving => {}
             _ => return,
         }
         self.answer_mark(from, session, forwards, true, effects);

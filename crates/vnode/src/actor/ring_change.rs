@@ -1,6 +1,6 @@
 //! This file answers: what does a new ring mean for a copy?
 
-use rkv_ring::Move;
+use rkv_ring::{Move, NodeName};
 
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
@@ -59,7 +59,13 @@ impl Actor {
                 self.vnode.start();
                 self.enter(cx, phase, Then::Nothing, effects);
             }
-            Phase::Serving | Phase::CatchingUp { .. } => {}
+            Phase::Serving | Phase::CatchingUp { .. } => {
+                let listed = cx.view.ring().moves.get(&self.id.partition);
+                let goes_on = |source: &NodeName| {
+                    listed.is_some_and(|m| m.to == *cx.view.me() && m.from == *source)
+                };
+                self.incoming.take_if(|incoming| !goes_on(&incoming.from));
+            }
         }
     }
 
