@@ -15,9 +15,9 @@ use rkv_ring::cluster::{AdminReply, AdminRequest, ClusterMessage, Event, Facts, 
 use rkv_ring::plan::Refusal;
 use rkv_ring::{Incarnation, NodeName, Partition, Ring, RingId};
 use rkv_vnode::{Host, Router, Upward, View, World};
-use rkv_wire::message::{Answer, Envelope, Message, Report, RequestId};
+use rkv_wire::message::{Answer, Envelope, Message, Report, RequestId, ServiceId};
 
-use crate::coordinate::Coordinator;
+use crate::coordinate::{Coordinator, Reply};
 use crate::keyspace::Keyspace;
 
 /// What the engine asks of the program around it, beyond the [`World`].
@@ -67,9 +67,20 @@ pub struct Engine {
     coordinator: Coordinator,
     admin: Mutex<BTreeMap<u64, Done<Result<AdminReply, Refusal>>>>,
     reports: Mutex<BTreeMap<RequestId, Reports>>,
+    /// Commands that no owner took yet.
+    errands: Mutex<Vec<Errand>>,
     incarnations: Mutex<BTreeMap<NodeName, Incarnation>>,
     default: Keyspace,
     bounds: Bounds,
+}
+
+/// One command on its way to whoever owns a key.
+pub(crate) struct Errand {
+    pub(crate) service: ServiceId,
+    pub(crate) key: Bytes,
+    pub(crate) command: Bytes,
+    pub(crate) until_ms: u64,
+    pub(crate) done: Done<Option<(Partition, Reply)>>,
 }
 
 /// Reports of several nodes that somebody waits for.
@@ -102,6 +113,7 @@ impl Engine {
             drift: Mutex::new(drift),
             admin: Mutex::new(BTreeMap::new()),
             reports: Mutex::new(BTreeMap::new()),
+            errands: Mutex::new(Vec::new()),
             incarnations: Mutex::new(BTreeMap::new()),
             default,
             bounds,
@@ -240,15 +252,23 @@ impl Engine {
     }
 
     /// Time passed; to be called some twenty times a second.
-    pub fn tick(&self) {
+    pub fn tick(self: &Arc<Self>) {
         let now_ms = self.world.now_ms();
         self.coordinator.tick(now_ms);
+        for errand in std::mem::take(&mut *self.errands.lock()) {
+            self.run_errand(errand);
+        }
         self.host.tick();
         self.reports_due(now_ms);
         self.world.tell_keeper(Event::Tick);
         if !self.view().serves() && self.host.is_drained() {
             self.world.tell_keeper(Event::Drained);
         }
+    }
+
+    /// The ring is changing: the errand is tried again at the next tick.
+    pub(crate) fn run_errand_later(&self, errand: Errand) {
+        self.errands.lock().push(errand);
     }
 
     // ---- operators ---------------------------------------------------------------------------------------------------

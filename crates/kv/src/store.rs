@@ -17,7 +17,7 @@ use rkv_ring::{NodeName, Partition, Preflist, Slot};
 use rkv_wire::message::{Answer, Command, CopyState, ServiceId};
 
 use crate::coordinate::{Place, Question, Reply, Times};
-use crate::engine::{Done, Engine};
+use crate::engine::{Done, Engine, Errand};
 use crate::error::KvError;
 use crate::keyspace::Keyspace;
 use crate::replica::KV;
@@ -220,30 +220,50 @@ impl Engine {
         }
     }
 
-    /// Sends one command to the first live owner's vnode of a service, routed by `key`; `None`: no answer.
+    /// Sends one command to the first live owner's vnode of a service, routed by `key`; `None`: no answer. Who is an
+    /// owner no more did nothing, and the next owner is asked.
     pub fn ask(
-        &self,
+        self: &Arc<Self>,
         service: ServiceId,
         key: &[u8],
         command: Bytes,
         timeout_ms: u64,
         done: Done<Option<(Partition, Reply)>>,
     ) {
-        let (slot, preflist) = self.preflist(key);
-        let Some(place) = preflist.places.iter().find(|place| place.up) else {
-            return done(None);
+        self.run_errand(Errand {
+            service,
+            key: Bytes::copy_from_slice(key),
+            command,
+            until_ms: self.now_ms() + timeout_ms,
+            done,
+        });
+    }
+
+    pub(crate) fn run_errand(self: &Arc<Self>, errand: Errand) {
+        let (slot, preflist) = self.preflist(&errand.key);
+        let timeout_ms = errand.until_ms.saturating_sub(self.now_ms());
+        let place = preflist.places.iter().find(|place| place.up);
+        let Some(place) = place.filter(|_| timeout_ms > 0) else {
+            return (errand.done)(None);
         };
         let question = Question {
-            service,
+            service: errand.service,
             slot,
             ring: preflist.ring,
-            command: Command::Custom(command),
+            command: Command::Custom(errand.command.clone()),
             body: Bytes::new(),
             timeout_ms,
         };
         let partition = preflist.partition;
-        let tell = Box::new(move |reply: Option<Reply>| {
-            done(reply.map(|reply| (partition, reply)));
+        let engine = Arc::downgrade(self);
+        let tell = Box::new(move |reply: Option<Reply>| match reply {
+            Some(reply) if matches!(reply.answer, Answer::NotOwner(_) | Answer::Behind(_)) => {
+                match engine.upgrade() {
+                    Some(engine) => engine.run_errand_later(errand),
+                    None => (errand.done)(None),
+                }
+            }
+            reply => (errand.done)(reply.map(|reply| (partition, reply))),
         });
         self.coordinator()
             .ask(&place.node, question, self.now_ms(), tell);

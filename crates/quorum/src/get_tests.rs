@@ -351,6 +351,16 @@ fn a_newer_ring_re_routes_what_was_refused() {
     assert_eq!(t.says("d", Answer::NotFound), "repair d@7, end");
 }
 
+/// Lost without it: an answer given before its node took another's place over is counted for that place too.
+#[test]
+fn who_answers_for_more_places_is_asked_again() {
+    let mut t = Talk::of(policy(3, 2, 0), "abc", "");
+    t.begin();
+    t.says("a", found(7));
+    assert_eq!(t.step(Event::Preflist(preflist(2, "aba", ""))), "a");
+    assert_eq!(t.says("a", found(8)), "8 [a0:ok a2:ok]");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 

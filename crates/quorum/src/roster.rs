@@ -195,6 +195,9 @@ impl<A> Roster<A> {
 
     /// Follows a newer ring: who is in it and has answered keeps its answer, who was refused for the ring's sake is
     /// asked again, and who is in it no more counts no more.
+    ///
+    /// An owner that answers for more places than before has what their former owners acknowledged only since: a read
+    /// has to ask it again ([`Roster::reroute_read`]), while a write that it stored is there for all of them.
     pub(crate) fn reroute(&mut self, preflist: Preflist) {
         if preflist.ring == self.ring || self.ring.supersedes(&preflist.ring) {
             return;
@@ -208,6 +211,19 @@ impl<A> Roster<A> {
             }
         }
         self.seat(preflist);
+    }
+
+    /// The same for a read.
+    pub(crate) fn reroute_read(&mut self, preflist: Preflist) {
+        let before: SmallVec<[usize; 3]> =
+            self.seats.iter().map(|seat| seat.places.len()).collect();
+        self.reroute(preflist);
+        for (seat, places) in self.seats.iter_mut().zip(before) {
+            let was_asked = matches!(seat.standing, Standing::Pending | Standing::Answered(_));
+            if was_asked && seat.places.len() > places {
+                seat.ask_again();
+            }
+        }
     }
 
     /// The node's seats: two when it stood in for an owner and a newer ring made it one.

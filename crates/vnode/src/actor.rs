@@ -199,7 +199,7 @@ impl Actor {
         self.run_repair(cx, effects);
         self.give_up_repair(cx);
         self.pump_comparisons(cx, effects);
-        self.repair.end_if_done();
+        self.end_repair(cx);
         self.pump_hints(cx, effects);
     }
 

@@ -49,7 +49,7 @@ pub struct Holding {
     last_token: u64,
     totals: Totals,
     hints: u64,
-    /// Set when a write failed: what the totals counted is not there.
+    /// Set when a write failed, so that what the totals counted is not there, or when there is another reason for doubt.
     miscounted: bool,
     /// The entry read last, so that a write that follows its read does not read again.
     recent: RefCell<Option<(Bytes, Option<Bytes>)>>,
@@ -105,6 +105,7 @@ impl Holding {
         self.totals = totals;
         self.hints = hints;
         self.miscounted = false;
+        self.recent.take();
         Ok(())
     }
 
@@ -283,6 +284,16 @@ impl Holding {
             }
         }
         self.miscounted |= result.is_err();
+        self.count_if_doubted(store, vnode);
+    }
+
+    /// The totals may be wrong: the copy is counted afresh as soon as nothing is under way.
+    pub fn doubt(&mut self, store: &dyn Store, vnode: &dyn Vnode) {
+        self.miscounted = true;
+        self.count_if_doubted(store, vnode);
+    }
+
+    fn count_if_doubted(&mut self, store: &dyn Store, vnode: &dyn Vnode) {
         if self.miscounted && self.in_flight == 0 && self.count(store, vnode).is_err() {
             self.miscounted = true;
         }
@@ -292,6 +303,7 @@ impl Holding {
     pub fn drop_all(&mut self, space: Space, effects: &mut Vec<Effect>) -> u64 {
         self.last_token += 1;
         let token = self.last_token;
+        self.recent.take();
         let (start, end) = self.range(space);
         let gone: Vec<Bytes> = self
             .leaving

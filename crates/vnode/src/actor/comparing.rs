@@ -217,7 +217,7 @@ impl Actor {
     }
 
     fn comparisons_moved(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
-        self.repair.end_if_done();
+        self.end_repair(cx);
         self.pump_comparisons(cx, effects);
     }
 

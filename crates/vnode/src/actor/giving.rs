@@ -160,7 +160,11 @@ impl Actor {
                 let marked = self.giving.session(session);
                 match marked.map(|out| out.marked(cx.now_ms, forwards, equal)) {
                     Some(Ok(true)) => self.write_down_forwarding(cx, effects),
-                    Some(Err(reason)) => self.break_out(cx, reason, effects),
+                    Some(Err(reason)) => {
+                        // They were merged into an empty copy and ought to be equal: perhaps this one is miscounted.
+                        self.holding.doubt(cx.store, &*self.vnode);
+                        self.break_out(cx, reason, effects);
+                    }
                     Some(Ok(false)) | None => {}
                 }
             }

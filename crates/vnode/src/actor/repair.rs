@@ -33,10 +33,6 @@ impl Repair {
         self.comparison.is_some() || self.suspect.is_some()
     }
 
-    pub(super) fn end_if_done(&mut self) {
-        self.comparison.take_if(|c| c.is_done());
-    }
-
     pub(super) fn forget(&mut self) {
         self.comparison = None;
         self.suspect = None;
@@ -116,6 +112,14 @@ impl Actor {
                 self.repair.suspect = Some((with, totals));
                 self.repair.due_ms = cx.now_ms + SUSPECT_MS;
             }
+        }
+    }
+
+    /// A comparison that came to its end: the copies are equal now, and if the totals are not, they are miscounted.
+    pub(super) fn end_repair(&mut self, cx: &Cx<'_>) {
+        let ended = self.repair.comparison.take_if(|c| c.is_done());
+        if ended.is_some() {
+            self.holding.doubt(cx.store, &*self.vnode);
         }
     }
 
