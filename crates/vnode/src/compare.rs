@@ -11,10 +11,11 @@ use bytes::Bytes;
 use rkv_ring::NodeName;
 use rkv_storage::{Error, Space, Store};
 use rkv_wire::items::{BadItems, ItemsWriter, read_items};
-use rkv_wire::message::{Answer, CopyId, Message, RequestId, Totals};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId};
 
 use crate::actor::{Cx, Effect, Ids};
 use crate::holding::{Contents, Holding, Page, after};
+use crate::progress::{Amount, Progress};
 
 /// Entries whose digests are compared in one step, at most.
 const STRETCH: usize = 1024;
@@ -34,7 +35,7 @@ enum Step {
     Asked {
         id: RequestId,
         since_ms: u64,
-        keys: Vec<Bytes>,
+        keys: Vec<(Bytes, Amount)>,
     },
     /// Sent what was lacking in this stretch; what does not fit follows.
     Filling {
@@ -56,8 +57,8 @@ pub struct Comparison {
     both_ways: bool,
     cursor: Bytes,
     step: Step,
-    /// Entries compared and bytes sent, for people.
-    pub done: Totals,
+    /// What was compared, for people.
+    pub progress: Progress,
     /// Why it does not move on, if it does not.
     pub trouble: Option<String>,
 }
@@ -71,7 +72,7 @@ impl Comparison {
             both_ways,
             cursor: holding.range(Space::Data).0,
             step: Step::Ask { not_before_ms: 0 },
-            done: Totals::default(),
+            progress: Progress::default(),
             trouble: None,
         }
     }
@@ -115,6 +116,7 @@ impl Comparison {
         for (key, value) in &page.entries {
             digests.push(key, &copy.vnode.digest(value).to_le_bytes());
         }
+        self.progress.begin(cx.now_ms);
         let id = ids.fresh();
         let message = Message::Compare {
             id,
@@ -128,7 +130,7 @@ impl Comparison {
         self.step = Step::Asked {
             id,
             since_ms: cx.now_ms,
-            keys: page.entries.into_iter().map(|(key, _)| key).collect(),
+            keys: page.entries.iter().map(weighed).collect(),
         };
         effects.push(Effect::Send {
             to: self.with.clone(),
@@ -158,14 +160,18 @@ impl Comparison {
         let lacking: Vec<Bytes> = answer
             .lacking
             .iter()
-            .filter_map(|at| keys.get(*at as usize).cloned())
+            .filter_map(|at| keys.get(*at as usize).map(|(key, _)| key.clone()))
             .collect();
-        self.done.entries += keys.iter().filter(|key| **key < answer.upto).count() as u64;
         if answer.upto <= self.cursor {
             // An honest answer moves on by at least one entry.
             self.put_off(cx.now_ms, &Answer::Busy);
             return Ok(false);
         }
+        let mut compared = Amount::default();
+        for (_, amount) in keys.iter().filter(|(key, _)| *key < answer.upto) {
+            compared += *amount;
+        }
+        self.progress.add(cx.now_ms, compared);
         self.fill(cx, copy.holding, (lacking, answer.upto), ids, effects)?;
         Ok(true)
     }
@@ -194,7 +200,6 @@ impl Comparison {
             return Ok(());
         }
         let id = ids.fresh();
-        self.done.bytes += items.bytes() as u64;
         self.step = Step::Filling {
             id,
             since_ms: cx.now_ms,
@@ -256,6 +261,10 @@ impl Comparison {
             not_before_ms: now_ms + REFUSED_MS,
         };
     }
+}
+
+fn weighed((key, value): &(Bytes, Bytes)) -> (Bytes, Amount) {
+    (key.clone(), Amount::one(key, value))
 }
 
 /// A [`Message::Compared`] taken apart.

@@ -14,6 +14,7 @@ use rkv_wire::message::{CopyId, Message, SessionId, Totals};
 
 use crate::actor::Effect;
 use crate::holding::Holding;
+use crate::progress::{Amount, Progress};
 
 /// How long a target may be silent while something is outstanding.
 pub const SILENCE_MS: u64 = 2_000;
@@ -62,8 +63,7 @@ pub struct HandoffOut {
     mark: u64,
     heard_ms: u64,
     said_ms: u64,
-    /// For people: entries and bytes sent.
-    pub sent: Totals,
+    progress: Progress,
 }
 
 impl HandoffOut {
@@ -89,7 +89,7 @@ impl HandoffOut {
             mark: 0,
             heard_ms: now_ms,
             said_ms: 0,
-            sent: Totals::default(),
+            progress: Progress::default(),
         }
     }
 
@@ -130,6 +130,7 @@ impl HandoffOut {
         self.heard_ms = now_ms;
         if self.stage == Stage::Opening {
             self.stage = Stage::Filling;
+            self.progress.begin(now_ms);
             self.cursor = Some(holding.range(Space::Data).0);
             for (key, value) in holding.leaving(Space::Data) {
                 self.forward(&key, &value, effects);
@@ -172,7 +173,7 @@ impl HandoffOut {
                     let Some(cursor) = self.cursor.take() else {
                         break;
                     };
-                    self.send_page(cursor, store, holding, effects)?;
+                    self.send_page(now_ms, cursor, store, holding, effects)?;
                 }
                 if self.cursor.is_none() && self.items_took == self.items_sent {
                     self.stage = Stage::Marking;
@@ -191,6 +192,7 @@ impl HandoffOut {
 
     fn send_page(
         &mut self,
+        now_ms: u64,
         cursor: Bytes,
         store: &dyn Store,
         holding: &Holding,
@@ -203,12 +205,13 @@ impl HandoffOut {
             return Ok(());
         }
         let mut items = ItemsWriter::new();
+        let mut sent = Amount::default();
         for (key, value) in &page.entries {
             items.push(key, value);
+            sent += Amount::one(key, value);
         }
         self.items_sent += 1;
-        self.sent.entries += page.entries.len() as u64;
-        self.sent.bytes += items.bytes() as u64;
+        self.progress.add(now_ms, sent);
         let message = Message::HandoffItems {
             copy: self.copy,
             session: self.session,
@@ -253,6 +256,20 @@ impl HandoffOut {
                 message,
             });
         }
+    }
+
+    /// For people: what was sent of a copy that amounts to `totals`, and how fast it goes. Once all is there, so is
+    /// what came as a forward.
+    pub fn progress(&self, totals: Totals, now_ms: u64) -> (Amount, u64) {
+        let all = Amount {
+            entries: totals.entries,
+            bytes: totals.bytes,
+        };
+        let done = match self.stage {
+            Stage::Opening | Stage::Filling => self.progress.done(),
+            Stage::Marking | Stage::Equal | Stage::Ready => all,
+        };
+        (done, self.progress.entries_per_s(now_ms))
     }
 
     /// Whether the target is silent though something is outstanding.

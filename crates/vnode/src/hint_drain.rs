@@ -16,6 +16,7 @@ use crate::actor::{Cx, Effect, Ids};
 use crate::fault::Fault;
 use crate::hint::Hint;
 use crate::holding::{Contents, Holding, Write};
+use crate::progress::{Amount, Progress};
 use crate::vnode::Merged;
 
 const PAGE_ENTRIES: usize = 512;
@@ -45,8 +46,9 @@ pub struct HintDrain {
     since_ms: u64,
     not_before_ms: u64,
     finished: bool,
-    /// Hints and bytes delivered, for people.
-    pub delivered: (u64, u64),
+    /// Hints that were delivered to all who are there.
+    pub delivered: u64,
+    progress: BTreeMap<NodeName, Progress>,
     /// Why it does not move on.
     pub trouble: Option<String>,
 }
@@ -63,7 +65,8 @@ impl HintDrain {
             since_ms: 0,
             not_before_ms: 0,
             finished: false,
-            delivered: (0, 0),
+            delivered: 0,
+            progress: BTreeMap::new(),
             trouble: None,
         }
     }
@@ -172,6 +175,11 @@ impl HintDrain {
         Ok(())
     }
 
+    /// For people: what a target was given so far.
+    pub fn progress(&self, to: &NodeName) -> Option<&Progress> {
+        self.progress.get(to)
+    }
+
     /// A target answered.
     pub fn filled(&mut self, now_ms: u64, id: RequestId, answer: &Answer) {
         let Some(node) = self.awaited.remove(&id) else {
@@ -195,8 +203,13 @@ impl HintDrain {
             if sent.sent_to.iter().any(|node| refused.contains(node)) {
                 continue;
             }
-            self.delivered.0 += 1;
-            self.delivered.1 += sent.raw.len() as u64;
+            self.delivered += 1;
+            let amount = Amount::one(&sent.key, &sent.raw);
+            for node in &sent.sent_to {
+                let progress = self.progress.entry(node.clone()).or_default();
+                progress.begin(self.since_ms);
+                progress.add(cx.now_ms, amount);
+            }
             if sent.here {
                 let data_key = StoreKey::respace(&sent.key, Space::Data);
                 let held = holding.get(cx.store, &data_key)?;

@@ -7,7 +7,8 @@
 //! wire · [`view`] who owns what and who is up · [`actor`] one copy and all that can happen to it · [`phase`] its
 //! persisted state · [`holding`] what it holds · [`handoff_out`] and [`handoff_in`] the two sides of a move · [`hint`]
 //! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] two copies brought to cover each
-//! other · [`catch_up`] when a copy that came back counts again · [`settings`], [`world`], [`fault`], [`ping`].
+//! other · [`catch_up`] when a copy that came back counts again · [`progress`] how far a transfer is ·
+//! [`settings`], [`world`], [`fault`], [`ping`].
 
 pub mod actor;
 pub mod catch_up;
@@ -21,6 +22,7 @@ pub mod holding;
 pub mod host;
 pub mod phase;
 pub mod ping;
+pub mod progress;
 pub mod router;
 pub mod settings;
 pub mod view;

@@ -28,7 +28,7 @@ impl Hinting {
         let drain = self.drain.as_ref();
         drain
             .and_then(|drain| drain.trouble.as_ref())
-            .or(self.backoff.last_error())
+            .or(self.backoff.trouble())
     }
 }
 
@@ -157,19 +157,18 @@ impl Actor {
             holding: &self.holding,
             vnode: &*self.vnode,
         };
-        let delivered = drain.delivered.0;
+        let delivered = drain.delivered;
         match drain.pump(cx, contents, &mut self.ids, effects) {
             Ok(writes) => {
                 if !writes.is_empty() {
                     self.write(cx, writes, false, Then::Nothing, effects);
                 }
-                if drain.delivered.0 > delivered {
+                if drain.delivered > delivered {
                     self.hinting.backoff.moved();
                 }
                 if drain.is_finished() {
                     // What is left waits for owners that are not there.
-                    let why = "waiting for owners".to_owned();
-                    self.hinting.backoff.failed(cx.now_ms, why);
+                    self.hinting.backoff.pause(cx.now_ms);
                 } else {
                     self.hinting.drain = Some(drain);
                 }

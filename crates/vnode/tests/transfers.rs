@@ -1,0 +1,118 @@
+//! What a node tells people about its transfers: two nodes, a network and a clock that the test moves.
+
+mod two;
+
+use rkv_wire::message::{Answer, Role, TransferKind};
+
+use two::Two;
+
+/// Lost without it: nobody knows how far a move is, how long it takes, or that what moves nothing is no move.
+#[test]
+fn a_move_says_how_far_it_is() {
+    let mut two = Two::new();
+    two.fill(20_000, 100);
+    for host in two.hosts.values() {
+        host.adopt(two.joined.clone());
+    }
+    // One answer at a time: the move is seen under way.
+    two.deliver_some(3);
+    two.pass_alone(1_000);
+    let under_way = two.transfer(TransferKind::Ownership);
+    assert!(under_way.active);
+    assert_eq!(under_way.keys_total, 20_000);
+    assert!(under_way.keys_done > 0 && under_way.keys_done < 20_000);
+    let of = |done: u64, total: u64| done as f64 / total as f64;
+    let keys = of(under_way.keys_done, under_way.keys_total);
+    let bytes = of(under_way.bytes_done, under_way.bytes_total);
+    assert!((keys - bytes).abs() < 0.01, "{under_way:?}");
+    assert!(under_way.keys_per_s > 0, "{under_way:?}");
+    assert_eq!(under_way.last_error, None);
+
+    two.pass(1_000);
+    assert!(two.is_ready());
+    let ready = two.transfer(TransferKind::Ownership);
+    assert_eq!(ready.keys_done, ready.keys_total);
+    assert_eq!(ready.bytes_done, ready.bytes_total);
+    assert_eq!(ready.waiting_for.as_deref(), Some("the next epoch"));
+
+    let moved = two.moved();
+    for host in two.hosts.values() {
+        host.adopt(moved.clone());
+    }
+    two.agree(&moved);
+    two.pass(200);
+    let old = two.transfer(TransferKind::Ownership);
+    assert_eq!(
+        (old.settled, old.keys_done),
+        (true, old.keys_total),
+        "{old:?}"
+    );
+    two.pass(1_000);
+    assert_eq!(two.report().transfers, []);
+}
+
+/// Lost without it: right after a commit each transfer shows an error, though its target has only not heard yet.
+#[test]
+fn a_target_that_is_behind_is_an_error_only_when_it_stays_so() {
+    let mut two = Two::new();
+    two.fill(10, 100);
+    two.host("a").adopt(two.joined.clone());
+    two.pass(150);
+    let early = two.transfer(TransferKind::Ownership);
+    assert_eq!(early.last_error, None);
+    assert_eq!(early.waiting_for.as_deref(), Some("b to be ready"));
+    two.pass(2_000);
+    let late = two.transfer(TransferKind::Ownership).last_error;
+    assert_eq!(
+        late.as_deref(),
+        Some("b is not ready: it has not adopted the ring that lists this move")
+    );
+    two.host("b").adopt(two.joined.clone());
+    two.pass(2_000);
+    assert!(two.is_ready());
+    assert_eq!(two.transfer(TransferKind::Ownership).last_error, None);
+}
+
+/// Lost without it: hints for a node that is up seem to wait for one that is not, and `wait` returns too early.
+#[test]
+fn hints_name_whom_they_are_for() {
+    let mut two = Two::new();
+    two.fill(5, 100);
+    for host in two.hosts.values() {
+        host.adopt(two.joined.clone());
+    }
+    two.pass(2_000);
+    let moved = two.moved();
+    for host in two.hosts.values() {
+        host.adopt(moved.clone());
+    }
+    two.agree(&moved);
+    two.pass(5_000);
+    assert_eq!(two.report().transfers, []);
+
+    two.host("a").suspect(&"b".into(), false);
+    for i in 0..3 {
+        let answer = two.put("a", Role::Fallback, i, 200, vec!["b".into()]);
+        assert_eq!(answer, Some(Answer::Stored));
+    }
+    let hints = two.report().hints;
+    assert_eq!(hints.len(), 1);
+    assert_eq!(
+        (hints[0].keys, &hints[0].waiting_for),
+        (3, &vec!["b".into()])
+    );
+    let waiting = two.transfer(TransferKind::Hinted);
+    assert_eq!((waiting.keys_done, waiting.keys_total), (0, 3));
+    assert_eq!(
+        waiting.waiting_for.as_deref(),
+        Some("b, which is not reachable")
+    );
+    assert_eq!(waiting.last_error, None);
+
+    two.host("a").suspect(&"b".into(), true);
+    two.pass(5_000);
+    assert_eq!(
+        (two.report().hints, two.report().transfers),
+        (vec![], vec![])
+    );
+}
