@@ -14,13 +14,14 @@ use rkv_wire::items::{BadItems, ItemsWriter, read_items};
 use rkv_wire::message::{Answer, CopyId, Message, RequestId};
 
 use crate::actor::{Cx, Effect, Ids};
+use crate::budget::Urgency;
 use crate::holding::{Contents, Holding, Page, after};
 use crate::progress::{Amount, Progress};
 
 /// Entries whose digests are compared in one step, at most.
 const STRETCH: usize = 1024;
 /// Bytes of entries in one message, about.
-const FILL_BYTES: usize = 512 << 10;
+pub const FILL_BYTES: usize = 512 << 10;
 /// How long an answer may take before it is asked again.
 const PATIENCE_MS: u64 = 2_000;
 /// How long to wait after a refusal.
@@ -44,6 +45,8 @@ enum Step {
         rest: Vec<Bytes>,
         upto: Bytes,
     },
+    /// To send what was lacking in this stretch, when the budget allows.
+    Fill { lacking: Vec<Bytes>, upto: Bytes },
     /// Done.
     Done,
 }
@@ -86,11 +89,11 @@ impl Comparison {
     pub fn is_about(&self, id: RequestId) -> bool {
         match &self.step {
             Step::Asked { id: asked, .. } | Step::Filling { id: asked, .. } => *asked == id,
-            Step::Ask { .. } | Step::Done => false,
+            Step::Ask { .. } | Step::Fill { .. } | Step::Done => false,
         }
     }
 
-    /// Asks, when it is time.
+    /// Asks, or sends what is lacking, when it is time and the budget allows.
     pub fn pump(
         &mut self,
         cx: &Cx<'_>,
@@ -98,15 +101,40 @@ impl Comparison {
         ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
-        match &self.step {
+        let allowed = cx.budget.allows(self.urgency(), cx.now_ms);
+        match &mut self.step {
             Step::Asked { since_ms, .. } | Step::Filling { since_ms, .. }
                 if cx.now_ms.saturating_sub(*since_ms) >= PATIENCE_MS =>
             {
                 self.trouble = Some(format!("{} does not answer", self.with));
+                self.ask(cx, copy, ids, effects)
             }
-            Step::Ask { not_before_ms } if cx.now_ms >= *not_before_ms => {}
-            _ => return Ok(()),
+            Step::Ask { not_before_ms } if allowed && cx.now_ms >= *not_before_ms => {
+                self.ask(cx, copy, ids, effects)
+            }
+            Step::Fill { lacking, upto } if allowed => {
+                let stretch = (std::mem::take(lacking), std::mem::take(upto));
+                self.fill(cx, copy.holding, stretch, ids, effects)
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn urgency(&self) -> Urgency {
+        if self.both_ways {
+            Urgency::Repair
+        } else {
+            Urgency::Move
+        }
+    }
+
+    fn ask(
+        &mut self,
+        cx: &Cx<'_>,
+        copy: Contents<'_>,
+        ids: &mut Ids,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
         let end = copy.holding.range(Space::Data).1;
         let page = copy
             .holding
@@ -116,6 +144,7 @@ impl Comparison {
         for (key, value) in &page.entries {
             digests.push(key, &copy.vnode.digest(value).to_le_bytes());
         }
+        cx.budget.spend(cx.now_ms, digests.bytes());
         self.progress.begin(cx.now_ms);
         let id = ids.fresh();
         let message = Message::Compare {
@@ -185,13 +214,18 @@ impl Comparison {
         ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
+        if !lacking.is_empty() && !cx.budget.allows(self.urgency(), cx.now_ms) {
+            self.step = Step::Fill { lacking, upto };
+            return Ok(());
+        }
+        let most = cx.budget.message_bytes(FILL_BYTES);
         let mut items = ItemsWriter::new();
         let mut lacking = lacking.into_iter();
         for key in lacking.by_ref() {
             if let Some(value) = holding.get(cx.store, &key)? {
                 items.push(&key, &value);
             }
-            if items.bytes() >= FILL_BYTES {
+            if items.bytes() >= most {
                 break;
             }
         }
@@ -199,6 +233,7 @@ impl Comparison {
             self.advance(upto, holding);
             return Ok(());
         }
+        cx.budget.spend(cx.now_ms, items.bytes());
         let id = ids.fresh();
         self.step = Step::Filling {
             id,
@@ -256,7 +291,10 @@ impl Comparison {
     }
 
     fn put_off(&mut self, now_ms: u64, refused: &Answer) {
-        self.trouble = Some(format!("{} refused: {refused:?}", self.with));
+        self.trouble = Some(match refused {
+            Answer::Busy => format!("{} is busy", self.with),
+            _ => format!("{} refused: {refused:?}", self.with),
+        });
         self.step = Step::Ask {
             not_before_ms: now_ms + REFUSED_MS,
         };
@@ -306,11 +344,12 @@ pub struct Stretch {
 pub type Found = (Vec<u32>, Bytes, Bytes);
 
 /// The answerer's side: what it lacks of the asker's entries in `from..to`, up to where it compared, and (both ways)
-/// the items that the asker lacks or holds differently.
+/// the items that the asker lacks or holds differently, about `most_bytes` of them.
 pub fn answer(
     store: &dyn Store,
     copy: Contents<'_>,
     stretch: Stretch,
+    most_bytes: usize,
 ) -> Result<Found, CompareError> {
     let Stretch {
         from,
@@ -327,7 +366,7 @@ pub fn answer(
     let mut next_theirs = 0usize;
     let mut cursor = from;
     loop {
-        let Page { entries, next } = holding.page(store, &cursor, &to, STRETCH, FILL_BYTES)?;
+        let Page { entries, next } = holding.page(store, &cursor, &to, STRETCH, most_bytes)?;
         for (key, value) in &entries {
             while theirs
                 .get(next_theirs)
@@ -350,7 +389,7 @@ pub fn answer(
             if both_ways && !same {
                 items.push(key, value);
             }
-            if items.bytes() >= FILL_BYTES {
+            if items.bytes() >= most_bytes {
                 return Ok((lacking, after(key), items.finish()));
             }
         }

@@ -8,11 +8,12 @@
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
-use rkv_storage::{Error, Space, Store};
+use rkv_storage::{Error, Space};
 use rkv_wire::items::{ItemsWriter, one_item};
 use rkv_wire::message::{CopyId, Message, SessionId, Totals};
 
-use crate::actor::Effect;
+use crate::actor::{Cx, Effect};
+use crate::budget::Urgency;
 use crate::holding::Holding;
 use crate::progress::{Amount, Progress};
 
@@ -161,28 +162,27 @@ impl HandoffOut {
     /// Sends what may be sent now.
     pub fn pump(
         &mut self,
-        now_ms: u64,
-        store: &dyn Store,
+        cx: &Cx<'_>,
         holding: &Holding,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         match self.stage {
             Stage::Opening => {}
             Stage::Filling => {
-                while self.items_sent - self.items_took < WINDOW {
+                while self.may_send_page(cx) {
                     let Some(cursor) = self.cursor.take() else {
                         break;
                     };
-                    self.send_page(now_ms, cursor, store, holding, effects)?;
+                    self.send_page(cx, cursor, holding, effects)?;
                 }
                 if self.cursor.is_none() && self.items_took == self.items_sent {
                     self.stage = Stage::Marking;
-                    self.send_mark(now_ms, holding, effects);
+                    self.send_mark(cx.now_ms, holding, effects);
                 }
             }
             Stage::Marking => {
-                if now_ms.saturating_sub(self.said_ms) >= REPEAT_MS {
-                    self.send_mark(now_ms, holding, effects);
+                if cx.now_ms.saturating_sub(self.said_ms) >= REPEAT_MS {
+                    self.send_mark(cx.now_ms, holding, effects);
                 }
             }
             Stage::Equal | Stage::Ready => {}
@@ -190,16 +190,20 @@ impl HandoffOut {
         Ok(())
     }
 
+    fn may_send_page(&self, cx: &Cx<'_>) -> bool {
+        self.items_sent - self.items_took < WINDOW && cx.budget.allows(Urgency::Move, cx.now_ms)
+    }
+
     fn send_page(
         &mut self,
-        now_ms: u64,
+        cx: &Cx<'_>,
         cursor: Bytes,
-        store: &dyn Store,
         holding: &Holding,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let end = holding.range(Space::Data).1;
-        let page = holding.page(store, &cursor, &end, PAGE_ENTRIES, PAGE_BYTES)?;
+        let bytes = cx.budget.message_bytes(PAGE_BYTES);
+        let page = holding.page(cx.store, &cursor, &end, PAGE_ENTRIES, bytes)?;
         self.cursor = page.next;
         if page.entries.is_empty() {
             return Ok(());
@@ -210,8 +214,9 @@ impl HandoffOut {
             items.push(key, value);
             sent += Amount::one(key, value);
         }
+        cx.budget.spend(cx.now_ms, items.bytes());
         self.items_sent += 1;
-        self.progress.add(now_ms, sent);
+        self.progress.add(cx.now_ms, sent);
         let message = Message::HandoffItems {
             copy: self.copy,
             session: self.session,

@@ -13,6 +13,7 @@ use rkv_wire::items::ItemsWriter;
 use rkv_wire::message::{Answer, CopyId, Message, RequestId};
 
 use crate::actor::{Cx, Effect, Ids};
+use crate::budget::Urgency;
 use crate::fault::Fault;
 use crate::hint::Hint;
 use crate::holding::{Contents, Holding, Write};
@@ -102,6 +103,9 @@ impl HintDrain {
         if !writes.is_empty() || now_ms < self.not_before_ms {
             return Ok(writes);
         }
+        if !cx.budget.allows(Urgency::Hint, now_ms) {
+            return Ok(writes);
+        }
         self.send_page(cx, copy.holding, ids, effects)?;
         if !self.finished && self.awaited.is_empty() {
             return self.settle(cx, copy);
@@ -120,7 +124,8 @@ impl HintDrain {
         let end = holding.range(Space::Hint).1;
         let owners = view.owners(self.copy.partition);
         let mut items: BTreeMap<NodeName, ItemsWriter> = BTreeMap::new();
-        let page = holding.page(cx.store, &self.cursor, &end, PAGE_ENTRIES, PAGE_BYTES)?;
+        let bytes = cx.budget.message_bytes(PAGE_BYTES);
+        let page = holding.page(cx.store, &self.cursor, &end, PAGE_ENTRIES, bytes)?;
         for (key, raw) in page.entries {
             let Some(hint) = Hint::decode(raw.clone()) else {
                 continue;
@@ -160,6 +165,7 @@ impl HintDrain {
             None => self.cursor = end,
         }
         for (node, list) in items {
+            cx.budget.spend(cx.now_ms, list.bytes());
             let id = ids.fresh();
             self.awaited.insert(id, node.clone());
             let message = Message::Fill {

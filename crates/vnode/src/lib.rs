@@ -8,9 +8,11 @@
 //! persisted state · [`holding`] what it holds · [`handoff_out`] and [`handoff_in`] the two sides of a move · [`hint`]
 //! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] two copies brought to cover each
 //! other · [`catch_up`] when a copy that came back counts again · [`progress`] how far a transfer is ·
+//! [`budget`] how many bytes transfers may send ·
 //! [`settings`], [`world`], [`fault`], [`ping`].
 
 pub mod actor;
+pub mod budget;
 pub mod catch_up;
 pub mod compare;
 pub mod fault;

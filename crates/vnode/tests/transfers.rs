@@ -116,3 +116,40 @@ fn hints_name_whom_they_are_for() {
         (vec![], vec![])
     );
 }
+
+/// Lost without it: `transfers.bytes_per_s` is a word in a file, and a move takes the network from the requests.
+#[test]
+fn a_node_sends_no_more_than_it_may() {
+    const BYTES_PER_S: u64 = 100_000;
+    let mut two = Two::sending(BYTES_PER_S);
+    two.fill(5_000, 100);
+    let began_ms = two.now_ms();
+    for host in two.hosts.values() {
+        host.adopt(two.joined.clone());
+    }
+    two.pass(4_000);
+    let slow = two.transfer(TransferKind::Ownership);
+    assert!((500..1_000).contains(&slow.keys_per_s), "{slow:?}");
+    while !two.is_ready() {
+        two.pass(1_000);
+    }
+    for (i, (from_ms, _)) in two.pages.iter().enumerate() {
+        let mut bytes = 0;
+        for (at_ms, page) in &two.pages[i..] {
+            bytes += *page as u64;
+            // What flows in meanwhile, a full bucket (a quarter of a second), and the message that empties it.
+            let allowed = BYTES_PER_S * (at_ms - from_ms) / 1_000 + BYTES_PER_S * 6 / 10;
+            assert!(
+                bytes <= allowed,
+                "{bytes} bytes from {from_ms} to {at_ms} ms"
+            );
+        }
+    }
+    let took_ms = two.now_ms() - began_ms;
+    let bytes: usize = two.pages.iter().map(|(_, bytes)| bytes).sum();
+    let least_ms = bytes as u64 * 1_000 / BYTES_PER_S;
+    assert!(
+        took_ms < least_ms * 5 / 4 + 2_000,
+        "{took_ms} ms for {bytes} bytes: it starves"
+    );
+}

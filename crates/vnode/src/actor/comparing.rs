@@ -11,6 +11,7 @@ use super::leaving::Leaving;
 use super::repair::Repair;
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
+use crate::budget::Urgency;
 use crate::catch_up::CatchUp;
 use crate::compare::{self, Compared, Comparison, Stretch};
 use crate::holding::Contents;
@@ -97,17 +98,24 @@ impl Actor {
         effects: &mut Vec<Effect>,
     ) {
         let (start, both_ways) = (stretch.from.clone(), stretch.both_ways);
-        let answered = if self.phase.answers() && cx.view.owns(self.id.partition) {
-            compare::answer(cx.store, self.contents(), stretch).map_err(|error| Answer::Failed {
+        let answered = if !(self.phase.answers() && cx.view.owns(self.id.partition)) {
+            Err(Answer::NotOwner(cx.view.id()))
+        } else if both_ways && !cx.budget.allows(Urgency::Repair, cx.now_ms) {
+            Err(Answer::Busy)
+        } else {
+            let most_bytes = cx.budget.message_bytes(compare::FILL_BYTES);
+            let found = compare::answer(cx.store, self.contents(), stretch, most_bytes);
+            found.map_err(|error| Answer::Failed {
                 text: error.to_string(),
                 maybe_applied: false,
             })
-        } else {
-            Err(Answer::NotOwner(cx.view.id()))
         };
         let sound = answered.is_ok();
         let (lacking, refused, upto, body) = match answered {
-            Ok((lacking, upto, body)) => (lacking, None, upto, body),
+            Ok((lacking, upto, body)) => {
+                cx.budget.spend(cx.now_ms, body.len());
+                (lacking, None, upto, body)
+            }
             Err(refused) => (Vec::new(), Some(refused), start, Bytes::new()),
         };
         let message = Message::Compared {

@@ -197,7 +197,7 @@ impl Actor {
         let Some(out) = self.giving.out.as_mut() else {
             return;
         };
-        if let Err(error) = out.pump(cx.now_ms, cx.store, &self.holding, effects) {
+        if let Err(error) = out.pump(cx, &self.holding, effects) {
             self.break_out(cx, error.to_string(), effects);
         }
     }

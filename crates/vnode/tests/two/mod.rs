@@ -121,7 +121,7 @@ pub(crate) struct Two {
     pub(crate) founded: Arc<Ring>,
     /// The ring in which moves from `a` to `b` are under way.
     pub(crate) joined: Arc<Ring>,
-    /// Bytes of pages that left `a`, and when.
+    /// Bytes of entries that arrived in transfers, and when.
     pub(crate) pages: Vec<(u64, usize)>,
 }
 
@@ -138,6 +138,11 @@ fn member(incarnation: u128, status: Status) -> Member {
 impl Two {
     /// Both run; `b` routes by a ring in which it owns nothing and no move has begun.
     pub(crate) fn new() -> Two {
+        Two::sending(0)
+    }
+
+    /// The same where each sends at most so many bytes a second in transfers.
+    pub(crate) fn sending(bytes_per_s: u64) -> Two {
         let q = PartitionCount::new(8).unwrap();
         let founder = member(1, Status::Valid);
         let founded = Ring::found(ClusterId(1), "two", q, 1, "a".into(), founder);
@@ -157,7 +162,7 @@ impl Two {
                 net: net.clone(),
             });
             let ring = Arc::new(founded.clone());
-            let host = open(me.clone(), ring, at.clone(), boot);
+            let host = open(me.clone(), ring, at.clone(), boot, bytes_per_s);
             host.start(at);
             hosts.insert(me, host);
         }
@@ -235,7 +240,10 @@ impl Two {
         let Some((from, to, message)) = next else {
             return false;
         };
-        if let Message::HandoffItems { body, .. } = &message {
+        if let Message::HandoffItems { body, .. }
+        | Message::Fill { body, .. }
+        | Message::Compared { body, .. } = &message
+        {
             self.pages.push((self.now_ms(), body.len()));
         }
         self.hosts[&to].message(&from, message);
@@ -307,12 +315,13 @@ impl Two {
     }
 }
 
-fn open(me: NodeName, ring: Arc<Ring>, world: Arc<At>, boot: u64) -> Arc<Host> {
+fn open(me: NodeName, ring: Arc<Ring>, world: Arc<At>, boot: u64, bytes_per_s: u64) -> Arc<Host> {
     let store: Arc<dyn Store> = Arc::new(Direct::new(Arc::new(Memory::new()), Faults::default()));
     let settings = Settings {
         boot,
         max_drift_ms: 500,
         transfers: 2,
+        bytes_per_s,
         grace_ms: 500,
         anti_entropy_ms: 1_000,
         fault: Fault::None,
