@@ -9,7 +9,7 @@
 //! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] two copies brought to cover each
 //! other · [`catch_up`] when a copy that came back counts again · [`progress`] how far a transfer is ·
 //! [`budget`] how many bytes transfers may send ·
-//! [`settings`], [`world`], [`fault`], [`ping`].
+//! [`trial`] a cluster in one process, to try a service · [`settings`], [`world`], [`fault`], [`ping`].
 
 pub mod actor;
 pub mod budget;
@@ -27,6 +27,7 @@ pub mod ping;
 pub mod progress;
 pub mod router;
 pub mod settings;
+pub mod trial;
 pub mod view;
 pub mod vnode;
 pub mod world;

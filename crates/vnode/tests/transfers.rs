@@ -2,6 +2,8 @@
 
 mod two;
 
+use std::sync::Arc;
+
 use rkv_wire::message::{Answer, Role, TransferKind};
 
 use two::Two;
@@ -11,12 +13,14 @@ use two::Two;
 fn a_move_says_how_far_it_is() {
     let mut two = Two::new();
     two.fill(20_000, 100);
-    for host in two.hosts.values() {
-        host.adopt(two.joined.clone());
+    two.trial.adopt(two.joined.clone());
+    // A few messages arrive and no more: the move is seen under way.
+    for _ in 0..3 {
+        two.arrive_one();
     }
-    // One answer at a time: the move is seen under way.
-    two.deliver_some(3);
-    two.pass_alone(1_000);
+    for _ in 0..20 {
+        two.trial.tick();
+    }
     let under_way = two.transfer(TransferKind::Ownership);
     assert!(under_way.active);
     assert_eq!(under_way.keys_total, 20_000);
@@ -35,11 +39,7 @@ fn a_move_says_how_far_it_is() {
     assert_eq!(ready.bytes_done, ready.bytes_total);
     assert_eq!(ready.waiting_for.as_deref(), Some("the next epoch"));
 
-    let moved = two.moved();
-    for host in two.hosts.values() {
-        host.adopt(moved.clone());
-    }
-    two.agree(&moved);
+    two.complete();
     two.pass(200);
     let old = two.transfer(TransferKind::Ownership);
     assert_eq!(
@@ -56,7 +56,7 @@ fn a_move_says_how_far_it_is() {
 fn a_target_that_is_behind_is_an_error_only_when_it_stays_so() {
     let mut two = Two::new();
     two.fill(10, 100);
-    two.host("a").adopt(two.joined.clone());
+    two.trial.host("a").adopt(Arc::new(two.joined.clone()));
     two.pass(150);
     let early = two.transfer(TransferKind::Ownership);
     assert_eq!(early.last_error, None);
@@ -67,7 +67,7 @@ fn a_target_that_is_behind_is_an_error_only_when_it_stays_so() {
         late.as_deref(),
         Some("b is not ready: it has not adopted the ring that lists this move")
     );
-    two.host("b").adopt(two.joined.clone());
+    two.trial.host("b").adopt(Arc::new(two.joined.clone()));
     two.pass(2_000);
     assert!(two.is_ready());
     assert_eq!(two.transfer(TransferKind::Ownership).last_error, None);
@@ -78,22 +78,15 @@ fn a_target_that_is_behind_is_an_error_only_when_it_stays_so() {
 fn hints_name_whom_they_are_for() {
     let mut two = Two::new();
     two.fill(5, 100);
-    for host in two.hosts.values() {
-        host.adopt(two.joined.clone());
-    }
-    two.pass(2_000);
-    let moved = two.moved();
-    for host in two.hosts.values() {
-        host.adopt(moved.clone());
-    }
-    two.agree(&moved);
+    two.trial.adopt(two.joined.clone());
+    two.complete();
     two.pass(5_000);
     assert_eq!(two.report().transfers, []);
 
-    two.host("a").suspect(&"b".into(), false);
+    two.trial.host("a").suspect(&"b".into(), false);
     for i in 0..3 {
-        let answer = two.put("a", Role::Fallback, i, 200, vec!["b".into()]);
-        assert_eq!(answer, Some(Answer::Stored));
+        let answer = two.put(Role::Fallback, i, 200, vec!["b".into()]);
+        assert_eq!(answer, Answer::Stored);
     }
     let hints = two.report().hints;
     assert_eq!(hints.len(), 1);
@@ -109,7 +102,7 @@ fn hints_name_whom_they_are_for() {
     );
     assert_eq!(waiting.last_error, None);
 
-    two.host("a").suspect(&"b".into(), true);
+    two.trial.host("a").suspect(&"b".into(), true);
     two.pass(5_000);
     assert_eq!(
         (two.report().hints, two.report().transfers),
@@ -123,10 +116,8 @@ fn a_node_sends_no_more_than_it_may() {
     const BYTES_PER_S: u64 = 100_000;
     let mut two = Two::sending(BYTES_PER_S);
     two.fill(5_000, 100);
-    let began_ms = two.now_ms();
-    for host in two.hosts.values() {
-        host.adopt(two.joined.clone());
-    }
+    let began_ms = two.trial.now_ms();
+    two.trial.adopt(two.joined.clone());
     two.pass(4_000);
     let slow = two.transfer(TransferKind::Ownership);
     assert!((500..1_000).contains(&slow.keys_per_s), "{slow:?}");
@@ -145,7 +136,7 @@ fn a_node_sends_no_more_than_it_may() {
             );
         }
     }
-    let took_ms = two.now_ms() - began_ms;
+    let took_ms = two.trial.now_ms() - began_ms;
     let bytes: usize = two.pages.iter().map(|(_, bytes)| bytes).sum();
     let least_ms = bytes as u64 * 1_000 / BYTES_PER_S;
     assert!(
