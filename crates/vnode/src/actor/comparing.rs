@@ -13,9 +13,10 @@ use super::writes::Then;
 use super::{Actor, Cx, Effect};
 use crate::budget::Urgency;
 use crate::catch_up::CatchUp;
-use crate::compare::{self, Compared, Comparison, Stretch};
+use crate::compare::{Compared, Comparison};
 use crate::holding::Contents;
 use crate::phase::Phase;
+use crate::stretch::{self, FILL_BYTES, Stretch};
 
 /// All comparisons of a copy that are under way.
 fn under_way<'a>(
@@ -94,17 +95,17 @@ impl Actor {
         cx: &Cx<'_>,
         to: NodeName,
         id: RequestId,
-        stretch: Stretch,
+        asked: Stretch,
         effects: &mut Vec<Effect>,
     ) {
-        let (start, both_ways) = (stretch.from.clone(), stretch.both_ways);
+        let (start, both_ways) = (asked.from.clone(), asked.both_ways);
         let answered = if !(self.phase.answers() && cx.view.owns(self.id.partition)) {
             Err(Answer::NotOwner(cx.view.id()))
         } else if both_ways && !cx.budget.allows(Urgency::Repair, cx.now_ms) {
             Err(Answer::Busy)
         } else {
-            let most_bytes = cx.budget.message_bytes(compare::FILL_BYTES);
-            let found = compare::answer(cx.store, self.contents(), stretch, most_bytes);
+            let most_bytes = cx.budget.message_bytes(FILL_BYTES);
+            let found = stretch::answer(cx.store, self.contents(), asked, most_bytes);
             found.map_err(|error| Answer::Failed {
                 text: error.to_string(),
                 maybe_applied: false,
