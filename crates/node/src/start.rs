@@ -225,6 +225,7 @@ fn open(
         boot: boot_id,
         max_drift_ms: config.clock.max_drift_ms,
         transfers: config.transfers.limit as usize,
+        bytes_per_s: config.transfers.bytes_per_s.unwrap_or(0),
         grace_ms: config.transfers.grace_s * 1000,
         anti_entropy_ms: ANTI_ENTROPY_MS,
         fault: Fault::None,

@@ -9,17 +9,16 @@
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
-use rkv_storage::{Error, Space, Store};
-use rkv_wire::items::{BadItems, ItemsWriter, read_items};
-use rkv_wire::message::{Answer, CopyId, Message, RequestId, Totals};
+use rkv_storage::{Error, Space};
+use rkv_wire::items::ItemsWriter;
+use rkv_wire::message::{Answer, CopyId, Message, RequestId};
 
 use crate::actor::{Cx, Effect, Ids};
-use crate::holding::{Contents, Holding, Page, after};
+use crate::budget::Urgency;
+use crate::holding::{Contents, Holding};
+use crate::progress::{Amount, Progress};
+use crate::stretch::{FILL_BYTES, STRETCH_ENTRIES};
 
-/// Entries whose digests are compared in one step, at most.
-const STRETCH: usize = 1024;
-/// Bytes of entries in one message, about.
-const FILL_BYTES: usize = 512 << 10;
 /// How long an answer may take before it is asked again.
 const PATIENCE_MS: u64 = 2_000;
 /// How long to wait after a refusal.
@@ -34,7 +33,7 @@ enum Step {
     Asked {
         id: RequestId,
         since_ms: u64,
-        keys: Vec<Bytes>,
+        keys: Vec<(Bytes, Amount)>,
     },
     /// Sent what was lacking in this stretch; what does not fit follows.
     Filling {
@@ -43,6 +42,8 @@ enum Step {
         rest: Vec<Bytes>,
         upto: Bytes,
     },
+    /// To send what was lacking in this stretch, when the budget allows.
+    Fill { lacking: Vec<Bytes>, upto: Bytes },
     /// Done.
     Done,
 }
@@ -56,8 +57,8 @@ pub struct Comparison {
     both_ways: bool,
     cursor: Bytes,
     step: Step,
-    /// Entries compared and bytes sent, for people.
-    pub done: Totals,
+    /// What was compared, for people.
+    pub progress: Progress,
     /// Why it does not move on, if it does not.
     pub trouble: Option<String>,
 }
@@ -71,7 +72,7 @@ impl Comparison {
             both_ways,
             cursor: holding.range(Space::Data).0,
             step: Step::Ask { not_before_ms: 0 },
-            done: Totals::default(),
+            progress: Progress::default(),
             trouble: None,
         }
     }
@@ -85,11 +86,11 @@ impl Comparison {
     pub fn is_about(&self, id: RequestId) -> bool {
         match &self.step {
             Step::Asked { id: asked, .. } | Step::Filling { id: asked, .. } => *asked == id,
-            Step::Ask { .. } | Step::Done => false,
+            Step::Ask { .. } | Step::Fill { .. } | Step::Done => false,
         }
     }
 
-    /// Asks, when it is time.
+    /// Asks, or sends what is lacking, when it is time and the budget allows.
     pub fn pump(
         &mut self,
         cx: &Cx<'_>,
@@ -97,24 +98,51 @@ impl Comparison {
         ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
-        match &self.step {
+        let allowed = cx.budget.allows(self.urgency(), cx.now_ms);
+        match &mut self.step {
             Step::Asked { since_ms, .. } | Step::Filling { since_ms, .. }
                 if cx.now_ms.saturating_sub(*since_ms) >= PATIENCE_MS =>
             {
                 self.trouble = Some(format!("{} does not answer", self.with));
+                self.ask(cx, copy, ids, effects)
             }
-            Step::Ask { not_before_ms } if cx.now_ms >= *not_before_ms => {}
-            _ => return Ok(()),
+            Step::Ask { not_before_ms } if allowed && cx.now_ms >= *not_before_ms => {
+                self.ask(cx, copy, ids, effects)
+            }
+            Step::Fill { lacking, upto } if allowed => {
+                let stretch = (std::mem::take(lacking), std::mem::take(upto));
+                self.fill(cx, copy.holding, stretch, ids, effects)
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn urgency(&self) -> Urgency {
+        if self.both_ways {
+            Urgency::Repair
+        } else {
+            Urgency::Move
+        }
+    }
+
+    fn ask(
+        &mut self,
+        cx: &Cx<'_>,
+        copy: Contents<'_>,
+        ids: &mut Ids,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
         let end = copy.holding.range(Space::Data).1;
         let page = copy
             .holding
-            .page(cx.store, &self.cursor, &end, STRETCH, usize::MAX)?;
+            .page(cx.store, &self.cursor, &end, STRETCH_ENTRIES, usize::MAX)?;
         let to = page.next.unwrap_or(end);
         let mut digests = ItemsWriter::new();
         for (key, value) in &page.entries {
             digests.push(key, &copy.vnode.digest(value).to_le_bytes());
         }
+        cx.budget.spend(cx.now_ms, digests.bytes());
+        self.progress.begin(cx.now_ms);
         let id = ids.fresh();
         let message = Message::Compare {
             id,
@@ -128,7 +156,7 @@ impl Comparison {
         self.step = Step::Asked {
             id,
             since_ms: cx.now_ms,
-            keys: page.entries.into_iter().map(|(key, _)| key).collect(),
+            keys: page.entries.iter().map(weighed).collect(),
         };
         effects.push(Effect::Send {
             to: self.with.clone(),
@@ -158,14 +186,18 @@ impl Comparison {
         let lacking: Vec<Bytes> = answer
             .lacking
             .iter()
-            .filter_map(|at| keys.get(*at as usize).cloned())
+            .filter_map(|at| keys.get(*at as usize).map(|(key, _)| key.clone()))
             .collect();
-        self.done.entries += keys.iter().filter(|key| **key < answer.upto).count() as u64;
         if answer.upto <= self.cursor {
             // An honest answer moves on by at least one entry.
             self.put_off(cx.now_ms, &Answer::Busy);
             return Ok(false);
         }
+        let mut compared = Amount::default();
+        for (_, amount) in keys.iter().filter(|(key, _)| *key < answer.upto) {
+            compared += *amount;
+        }
+        self.progress.add(cx.now_ms, compared);
         self.fill(cx, copy.holding, (lacking, answer.upto), ids, effects)?;
         Ok(true)
     }
@@ -179,13 +211,18 @@ impl Comparison {
         ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
+        if !lacking.is_empty() && !cx.budget.allows(self.urgency(), cx.now_ms) {
+            self.step = Step::Fill { lacking, upto };
+            return Ok(());
+        }
+        let most = cx.budget.message_bytes(FILL_BYTES);
         let mut items = ItemsWriter::new();
         let mut lacking = lacking.into_iter();
         for key in lacking.by_ref() {
             if let Some(value) = holding.get(cx.store, &key)? {
                 items.push(&key, &value);
             }
-            if items.bytes() >= FILL_BYTES {
+            if items.bytes() >= most {
                 break;
             }
         }
@@ -193,8 +230,8 @@ impl Comparison {
             self.advance(upto, holding);
             return Ok(());
         }
+        cx.budget.spend(cx.now_ms, items.bytes());
         let id = ids.fresh();
-        self.done.bytes += items.bytes() as u64;
         self.step = Step::Filling {
             id,
             since_ms: cx.now_ms,
@@ -251,11 +288,18 @@ impl Comparison {
     }
 
     fn put_off(&mut self, now_ms: u64, refused: &Answer) {
-        self.trouble = Some(format!("{} refused: {refused:?}", self.with));
+        self.trouble = Some(match refused {
+            Answer::Busy => format!("{} is busy", self.with),
+            _ => format!("{} refused: {refused:?}", self.with),
+        });
         self.step = Step::Ask {
             not_before_ms: now_ms + REFUSED_MS,
         };
     }
+}
+
+fn weighed((key, value): &(Bytes, Bytes)) -> (Bytes, Amount) {
+    (key.clone(), Amount::one(key, value))
 }
 
 /// A [`Message::Compared`] taken apart.
@@ -268,88 +312,4 @@ pub struct Compared {
     pub refused: Option<Answer>,
     /// How far it compared.
     pub upto: Bytes,
-}
-
-/// Why a comparison that was asked for could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum CompareError {
-    /// The list does not decode.
-    #[error(transparent)]
-    Bad(#[from] BadItems),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] Error),
-}
-
-/// A [`Message::Compare`] taken apart.
-pub struct Stretch {
-    /// The first store key.
-    pub from: Bytes,
-    /// The first behind it.
-    pub to: Bytes,
-    /// Whether the asker wants what it lacks itself.
-    pub both_ways: bool,
-    /// The asker's keys and digests.
-    pub digests: Bytes,
-}
-
-/// What the answerer lacks, by position; up to where it compared; what the asker lacks.
-pub type Found = (Vec<u32>, Bytes, Bytes);
-
-/// The answerer's side: what it lacks of the asker's entries in `from..to`, up to where it compared, and (both ways)
-/// the items that the asker lacks or holds differently.
-pub fn answer(
-    store: &dyn Store,
-    copy: Contents<'_>,
-    stretch: Stretch,
-) -> Result<Found, CompareError> {
-    let Stretch {
-        from,
-        to,
-        both_ways,
-        digests,
-    } = stretch;
-    let Contents { holding, vnode } = copy;
-    let theirs = read_items(digests)?;
-    let (start, end) = holding.range(Space::Data);
-    let (from, to) = (from.max(start), to.min(end));
-    let mut items = ItemsWriter::new();
-    let mut lacking = Vec::new();
-    let mut next_theirs = 0usize;
-    let mut cursor = from;
-    loop {
-        let Page { entries, next } = holding.page(store, &cursor, &to, STRETCH, FILL_BYTES)?;
-        for (key, value) in &entries {
-            while theirs
-                .get(next_theirs)
-                .is_some_and(|(their, _)| their < key)
-            {
-                lacking.push(next_theirs as u32);
-                next_theirs += 1;
-            }
-            let same = match theirs.get(next_theirs) {
-                Some((their, digest)) if their == key => {
-                    let same = digest[..] == vnode.digest(value).to_le_bytes();
-                    if !same {
-                        lacking.push(next_theirs as u32);
-                    }
-                    next_theirs += 1;
-                    same
-                }
-                _ => false,
-            };
-            if both_ways && !same {
-                items.push(key, value);
-            }
-            if items.bytes() >= FILL_BYTES {
-                return Ok((lacking, after(key), items.finish()));
-            }
-        }
-        match next {
-            Some(next) => cursor = next,
-            None => break,
-        }
-    }
-    lacking.extend(next_theirs as u32..theirs.len() as u32);
-    Ok((lacking, to, items.finish()))
 }

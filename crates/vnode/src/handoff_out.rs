@@ -8,12 +8,14 @@
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
-use rkv_storage::{Error, Space, Store};
+use rkv_storage::{Error, Space};
 use rkv_wire::items::{ItemsWriter, one_item};
 use rkv_wire::message::{CopyId, Message, SessionId, Totals};
 
-use crate::actor::Effect;
+use crate::actor::{Cx, Effect};
+use crate::budget::Urgency;
 use crate::holding::Holding;
+use crate::progress::{Amount, Progress};
 
 /// How long a target may be silent while something is outstanding.
 pub const SILENCE_MS: u64 = 2_000;
@@ -62,8 +64,7 @@ pub struct HandoffOut {
     mark: u64,
     heard_ms: u64,
     said_ms: u64,
-    /// For people: entries and bytes sent.
-    pub sent: Totals,
+    progress: Progress,
 }
 
 impl HandoffOut {
@@ -89,7 +90,7 @@ impl HandoffOut {
             mark: 0,
             heard_ms: now_ms,
             said_ms: 0,
-            sent: Totals::default(),
+            progress: Progress::default(),
         }
     }
 
@@ -130,6 +131,7 @@ impl HandoffOut {
         self.heard_ms = now_ms;
         if self.stage == Stage::Opening {
             self.stage = Stage::Filling;
+            self.progress.begin(now_ms);
             self.cursor = Some(holding.range(Space::Data).0);
             for (key, value) in holding.leaving(Space::Data) {
                 self.forward(&key, &value, effects);
@@ -160,28 +162,27 @@ impl HandoffOut {
     /// Sends what may be sent now.
     pub fn pump(
         &mut self,
-        now_ms: u64,
-        store: &dyn Store,
+        cx: &Cx<'_>,
         holding: &Holding,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         match self.stage {
             Stage::Opening => {}
             Stage::Filling => {
-                while self.items_sent - self.items_took < WINDOW {
+                while self.may_send_page(cx) {
                     let Some(cursor) = self.cursor.take() else {
                         break;
                     };
-                    self.send_page(cursor, store, holding, effects)?;
+                    self.send_page(cx, cursor, holding, effects)?;
                 }
                 if self.cursor.is_none() && self.items_took == self.items_sent {
                     self.stage = Stage::Marking;
-                    self.send_mark(now_ms, holding, effects);
+                    self.send_mark(cx.now_ms, holding, effects);
                 }
             }
             Stage::Marking => {
-                if now_ms.saturating_sub(self.said_ms) >= REPEAT_MS {
-                    self.send_mark(now_ms, holding, effects);
+                if cx.now_ms.saturating_sub(self.said_ms) >= REPEAT_MS {
+                    self.send_mark(cx.now_ms, holding, effects);
                 }
             }
             Stage::Equal | Stage::Ready => {}
@@ -189,26 +190,33 @@ impl HandoffOut {
         Ok(())
     }
 
+    fn may_send_page(&self, cx: &Cx<'_>) -> bool {
+        self.items_sent - self.items_took < WINDOW && cx.budget.allows(Urgency::Move, cx.now_ms)
+    }
+
     fn send_page(
         &mut self,
+        cx: &Cx<'_>,
         cursor: Bytes,
-        store: &dyn Store,
         holding: &Holding,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let end = holding.range(Space::Data).1;
-        let page = holding.page(store, &cursor, &end, PAGE_ENTRIES, PAGE_BYTES)?;
+        let bytes = cx.budget.message_bytes(PAGE_BYTES);
+        let page = holding.page(cx.store, &cursor, &end, PAGE_ENTRIES, bytes)?;
         self.cursor = page.next;
         if page.entries.is_empty() {
             return Ok(());
         }
         let mut items = ItemsWriter::new();
+        let mut sent = Amount::default();
         for (key, value) in &page.entries {
             items.push(key, value);
+            sent += Amount::one(key, value);
         }
+        cx.budget.spend(cx.now_ms, items.bytes());
         self.items_sent += 1;
-        self.sent.entries += page.entries.len() as u64;
-        self.sent.bytes += items.bytes() as u64;
+        self.progress.add(cx.now_ms, sent);
         let message = Message::HandoffItems {
             copy: self.copy,
             session: self.session,
@@ -253,6 +261,20 @@ impl HandoffOut {
                 message,
             });
         }
+    }
+
+    /// For people: what was sent of a copy that amounts to `totals`, and how fast it goes. Once all is there, so is
+    /// what came as a forward.
+    pub fn progress(&self, totals: Totals, now_ms: u64) -> (Amount, u64) {
+        let all = Amount {
+            entries: totals.entries,
+            bytes: totals.bytes,
+        };
+        let done = match self.stage {
+            Stage::Opening | Stage::Filling => self.progress.done(),
+            Stage::Marking | Stage::Equal | Stage::Ready => all,
+        };
+        (done, self.progress.entries_per_s(now_ms))
     }
 
     /// Whether the target is silent though something is outstanding.

@@ -3,9 +3,13 @@
 //! A hint is addressed to a partition, never to a node: it drains to whoever owns the partition then. `missing` only
 //! saves work, and only while the ring is still the one that the hint was written under.
 
+use std::collections::BTreeMap;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use rkv_ring::{NodeName, RingId};
 use serde::{Deserialize, Serialize};
+
+use crate::progress::Amount;
 
 /// What is kept for owners that missed a write; stored under the entry's key in the hints' space.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,12 +89,73 @@ impl Hint {
 
     /// Who is to get it, given today's ring and owners.
     pub fn targets(&self, ring: RingId, owners: &[NodeName]) -> Vec<NodeName> {
-        if self.head.ring == Some(ring) {
-            let missed = |node: &&NodeName| self.head.missing.contains(node);
-            owners.iter().filter(missed).cloned().collect()
-        } else {
-            owners.to_vec()
+        targets(self.head.ring, &self.head.missing, ring, owners)
+    }
+}
+
+fn targets(
+    written: Option<RingId>,
+    missing: &[NodeName],
+    ring: RingId,
+    owners: &[NodeName],
+) -> Vec<NodeName> {
+    if written == Some(ring) {
+        let missed = |node: &&NodeName| missing.contains(node);
+        owners.iter().filter(missed).cloned().collect()
+    } else {
+        owners.to_vec()
+    }
+}
+
+/// How many hints of a copy are for whom; kept with every write of one.
+#[derive(Debug, Default)]
+pub struct Addressed {
+    /// Who missed how many under which ring: few, for most were written while the same owners were away.
+    heads: Vec<(Option<RingId>, Vec<NodeName>, Amount)>,
+}
+
+impl Addressed {
+    /// A hint is held from now on.
+    pub fn add(&mut self, key: &[u8], raw: &Bytes) {
+        *self.of(raw) += Amount::one(key, raw);
+    }
+
+    /// A hint is gone, or has become another.
+    pub fn remove(&mut self, key: &[u8], raw: &Bytes) {
+        let gone = Amount::one(key, raw);
+        let held = self.of(raw);
+        held.entries = held.entries.saturating_sub(gone.entries);
+        held.bytes = held.bytes.saturating_sub(gone.bytes);
+        self.heads.retain(|(_, _, held)| held.entries > 0);
+    }
+
+    /// How many are alike with this one. What does not decode is for everybody.
+    fn of(&mut self, raw: &Bytes) -> &mut Amount {
+        let head = Hint::decode(raw.clone()).map(|hint| hint.head);
+        let Head { ring, missing, .. } = head.unwrap_or_default();
+        let alike =
+            |(r, m, _): &(Option<RingId>, Vec<NodeName>, Amount)| *r == ring && *m == missing;
+        let at = self.heads.iter().position(alike).unwrap_or_else(|| {
+            self.heads.push((ring, missing, Amount::default()));
+            self.heads.len() - 1
+        });
+        &mut self.heads[at].2
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.heads.iter().map(|(_, _, held)| held.entries).sum()
+    }
+
+    /// How much each of today's owners is to get.
+    pub fn targets(&self, ring: RingId, owners: &[NodeName]) -> BTreeMap<NodeName, Amount> {
+        let mut all: BTreeMap<NodeName, Amount> = BTreeMap::new();
+        for (written, missing, held) in &self.heads {
+            for node in targets(*written, missing, ring, owners) {
+                *all.entry(node).or_default() += *held;
+            }
         }
+        all
     }
 }
 
@@ -123,6 +188,18 @@ mod tests {
         let then: Vec<NodeName> = vec!["a".into(), "b".into(), "c".into()];
         assert_eq!(hint.targets(ring(3), &then), vec![NodeName::from("c")]);
         assert_eq!(Hint::decode(hint.encode()), Some(hint.clone()));
+        let mut addressed = Addressed::default();
+        let key = Bytes::from("key");
+        addressed.add(&key, &hint.encode());
+        let to_c = |addressed: &Addressed, ring, owners: &[NodeName]| {
+            let targets = addressed.targets(ring, owners);
+            let entries = targets.get(&NodeName::from("c")).map(|held| held.entries);
+            (targets.len(), entries)
+        };
+        assert_eq!(to_c(&addressed, ring(3), &then), (1, Some(1)));
+        assert_eq!(to_c(&addressed, ring(4), &now), (3, None));
+        addressed.remove(&key, &hint.encode());
+        assert_eq!((addressed.count(), addressed.heads.len()), (0, 0));
         for cut in 0..5 {
             assert_eq!(Hint::decode(hint.encode().slice(..cut)), None);
         }

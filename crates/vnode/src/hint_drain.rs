@@ -13,9 +13,11 @@ use rkv_wire::items::ItemsWriter;
 use rkv_wire::message::{Answer, CopyId, Message, RequestId};
 
 use crate::actor::{Cx, Effect, Ids};
+use crate::budget::Urgency;
 use crate::fault::Fault;
 use crate::hint::Hint;
 use crate::holding::{Contents, Holding, Write};
+use crate::progress::{Amount, Progress};
 use crate::vnode::Merged;
 
 const PAGE_ENTRIES: usize = 512;
@@ -45,8 +47,9 @@ pub struct HintDrain {
     since_ms: u64,
     not_before_ms: u64,
     finished: bool,
-    /// Hints and bytes delivered, for people.
-    pub delivered: (u64, u64),
+    /// Hints that were delivered to all who are there.
+    pub delivered: u64,
+    progress: BTreeMap<NodeName, Progress>,
     /// Why it does not move on.
     pub trouble: Option<String>,
 }
@@ -63,7 +66,8 @@ impl HintDrain {
             since_ms: 0,
             not_before_ms: 0,
             finished: false,
-            delivered: (0, 0),
+            delivered: 0,
+            progress: BTreeMap::new(),
             trouble: None,
         }
     }
@@ -99,6 +103,9 @@ impl HintDrain {
         if !writes.is_empty() || now_ms < self.not_before_ms {
             return Ok(writes);
         }
+        if !cx.budget.allows(Urgency::Hint, now_ms) {
+            return Ok(writes);
+        }
         self.send_page(cx, copy.holding, ids, effects)?;
         if !self.finished && self.awaited.is_empty() {
             return self.settle(cx, copy);
@@ -117,7 +124,8 @@ impl HintDrain {
         let end = holding.range(Space::Hint).1;
         let owners = view.owners(self.copy.partition);
         let mut items: BTreeMap<NodeName, ItemsWriter> = BTreeMap::new();
-        let page = holding.page(cx.store, &self.cursor, &end, PAGE_ENTRIES, PAGE_BYTES)?;
+        let bytes = cx.budget.message_bytes(PAGE_BYTES);
+        let page = holding.page(cx.store, &self.cursor, &end, PAGE_ENTRIES, bytes)?;
         for (key, raw) in page.entries {
             let Some(hint) = Hint::decode(raw.clone()) else {
                 continue;
@@ -157,6 +165,7 @@ impl HintDrain {
             None => self.cursor = end,
         }
         for (node, list) in items {
+            cx.budget.spend(cx.now_ms, list.bytes());
             let id = ids.fresh();
             self.awaited.insert(id, node.clone());
             let message = Message::Fill {
@@ -170,6 +179,11 @@ impl HintDrain {
         self.since_ms = cx.now_ms;
         self.finished = self.page.is_empty() && self.cursor >= holding.range(Space::Hint).1;
         Ok(())
+    }
+
+    /// For people: what a target was given so far.
+    pub fn progress(&self, to: &NodeName) -> Option<&Progress> {
+        self.progress.get(to)
     }
 
     /// A target answered.
@@ -195,8 +209,13 @@ impl HintDrain {
             if sent.sent_to.iter().any(|node| refused.contains(node)) {
                 continue;
             }
-            self.delivered.0 += 1;
-            self.delivered.1 += sent.raw.len() as u64;
+            self.delivered += 1;
+            let amount = Amount::one(&sent.key, &sent.raw);
+            for node in &sent.sent_to {
+                let progress = self.progress.entry(node.clone()).or_default();
+                progress.begin(self.since_ms);
+                progress.add(cx.now_ms, amount);
+            }
             if sent.here {
                 let data_key = StoreKey::respace(&sent.key, Space::Data);
                 let held = holding.get(cx.store, &data_key)?;

@@ -12,6 +12,7 @@ use rkv_storage::{Batch, Error, Space, Store, StoreKey};
 use rkv_wire::message::{CopyId, Totals};
 
 use crate::actor::Effect;
+use crate::hint::Addressed;
 use crate::vnode::Vnode;
 
 /// At most this many writes of one copy are under way; one more is answered with BUSY.
@@ -48,7 +49,7 @@ pub struct Holding {
     in_flight: usize,
     last_token: u64,
     totals: Totals,
-    hints: u64,
+    hints: Addressed,
     /// Set when a write failed, so that what the totals counted is not there, or when there is another reason for doubt.
     miscounted: bool,
     /// The entry read last, so that a write that follows its read does not read again.
@@ -66,7 +67,7 @@ impl Holding {
             in_flight: 0,
             last_token: 0,
             totals: Totals::default(),
-            hints: 0,
+            hints: Addressed::default(),
             miscounted: false,
             recent: RefCell::new(None),
         }
@@ -92,11 +93,13 @@ impl Holding {
                 None => break,
             }
         }
-        let mut hints = 0;
+        let mut hints = Addressed::default();
         let (mut from, to) = self.range(Space::Hint);
         loop {
             let page = store.page(&from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
-            hints += page.len() as u64;
+            for (key, raw) in &page {
+                hints.add(key, raw);
+            }
             match page.last() {
                 Some((last, _)) => from = after(last),
                 None => break,
@@ -116,7 +119,12 @@ impl Holding {
 
     /// How many hints it holds.
     pub fn hints(&self) -> u64 {
-        self.hints
+        self.hints.count()
+    }
+
+    /// Whom they are for.
+    pub fn addressed(&self) -> &Addressed {
+        &self.hints
     }
 
     /// Writes under way.
@@ -246,10 +254,11 @@ impl Holding {
             return;
         };
         if space == Some(Space::Hint) {
-            match (held.is_some(), value.is_some()) {
-                (false, true) => self.hints += 1,
-                (true, false) => self.hints = self.hints.saturating_sub(1),
-                _ => {}
+            if let Some(held) = held {
+                self.hints.remove(key, &held);
+            }
+            if let Some(value) = value {
+                self.hints.add(key, value);
             }
             return;
         }
@@ -316,7 +325,7 @@ impl Holding {
         self.keys.insert(token, gone);
         match space {
             Space::Data => self.totals = Totals::default(),
-            Space::Hint => self.hints = 0,
+            Space::Hint => self.hints = Addressed::default(),
             Space::Meta | Space::Foreign => {}
         }
         self.in_flight += 1;

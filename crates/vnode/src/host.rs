@@ -25,6 +25,7 @@ use rkv_storage::{Error, Store};
 use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId, ServiceId};
 
 use crate::actor::{Actor, Asked, Event, ReplyTo, asking_copy};
+use crate::budget::Budget;
 use crate::phase::Phase;
 use crate::router::Route;
 use crate::settings::{Limits, Settings};
@@ -47,6 +48,7 @@ pub struct Host {
     store: Arc<dyn Store>,
     settings: Settings,
     limits: Limits,
+    budget: Budget,
     view: ArcSwap<View>,
     services: Vec<Running>,
     /// Copies that want to see time pass.
@@ -113,6 +115,7 @@ impl Host {
             store,
             next_id: Mutex::new(settings.boot),
             limits: Limits::new(settings.transfers),
+            budget: Budget::new(settings.bytes_per_s),
             settings,
             view: ArcSwap::from_pointee(view),
             services,

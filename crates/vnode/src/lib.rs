@@ -6,10 +6,13 @@
 //! In reading order: [`vnode`] what a service brings · [`host`] which vnodes run here · [`router`] here or over the
 //! wire · [`view`] who owns what and who is up · [`actor`] one copy and all that can happen to it · [`phase`] its
 //! persisted state · [`holding`] what it holds · [`handoff_out`] and [`handoff_in`] the two sides of a move · [`hint`]
-//! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] two copies brought to cover each
-//! other · [`catch_up`] when a copy that came back counts again · [`settings`], [`world`], [`fault`], [`ping`].
+//! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] and [`stretch`] two copies brought to
+//! cover each other · [`catch_up`] when a copy that came back counts again · [`progress`] how far a transfer is ·
+//! [`budget`] how many bytes transfers may send · [`trial`] a cluster in one process, to try a service · [`settings`],
+//! [`world`], [`fault`], [`ping`].
 
 pub mod actor;
+pub mod budget;
 pub mod catch_up;
 pub mod compare;
 pub mod fault;
@@ -21,8 +24,11 @@ pub mod holding;
 pub mod host;
 pub mod phase;
 pub mod ping;
+pub mod progress;
 pub mod router;
 pub mod settings;
+pub mod stretch;
+pub mod trial;
 pub mod view;
 pub mod vnode;
 pub mod world;

@@ -14,6 +14,8 @@ pub struct Settings {
     pub max_drift_ms: u64,
     /// `transfers.limit`: how many at once.
     pub transfers: usize,
+    /// `transfers.bytes_per_s`: how much they send together; 0: no limit.
+    pub bytes_per_s: u64,
     /// How long a copy that left the row is kept at least.
     pub grace_ms: u64,
     /// How often a quiet copy is compared with one of its peers.

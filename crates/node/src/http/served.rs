@@ -84,6 +84,7 @@ fn engine(dir: &std::path::Path, faults: rkv_storage::Faults) -> Arc<Engine> {
         boot: 1,
         max_drift_ms: 500,
         transfers: 2,
+        bytes_per_s: 0,
         grace_ms: 10_000,
         anti_entropy_ms: 1_000,
         fault: Fault::default(),

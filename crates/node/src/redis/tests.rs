@@ -69,6 +69,7 @@ pub(crate) fn engine(store: Arc<dyn Store>, bounds: Bounds) -> Arc<Engine> {
         boot: 257,
         max_drift_ms: 500,
         transfers: 2,
+        bytes_per_s: 0,
         grace_ms: 500,
         anti_entropy_ms: 1_000,
         fault: Fault::None,

@@ -2,21 +2,45 @@
 
 /// How long after the first failure; each further one doubles it, up to 32 times this.
 const FIRST_MS: u64 = 100;
+/// How often the other side may say that it is not ready before people are told: right after a commit it may not have
+/// the new ring yet.
+const PATIENT_TRIES: u32 = 3;
 
 /// Trouble of a transfer and when to try again.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     not_before_ms: u64,
     tries: u32,
+    refusals: u32,
     last_error: Option<String>,
+    /// Why the other side was not ready, since it was last.
+    not_ready: Option<String>,
 }
 
 impl Backoff {
-    pub(super) fn failed(&mut self, now_ms: u64, why: String) {
+    /// There is nothing to do for a while.
+    pub(super) fn pause(&mut self, now_ms: u64) {
         let wait = FIRST_MS << self.tries.min(5);
         self.tries += 1;
         self.not_before_ms = now_ms + wait;
+    }
+
+    pub(super) fn failed(&mut self, now_ms: u64, why: String) {
+        self.pause(now_ms);
         self.last_error = Some(why);
+    }
+
+    /// The other side is not ready; that is no trouble unless it persists.
+    pub(super) fn put_off(&mut self, now_ms: u64, why: String) {
+        self.pause(now_ms);
+        self.refusals += 1;
+        self.not_ready = Some(why);
+    }
+
+    /// The other side is ready.
+    pub(super) fn began(&mut self) {
+        self.refusals = 0;
+        self.not_ready = None;
     }
 
     pub(super) fn is_over(&self, now_ms: u64) -> bool {
@@ -39,8 +63,15 @@ impl Backoff {
         self.tries = 0;
     }
 
-    /// What went wrong last.
-    pub(crate) fn last_error(&self) -> Option<&String> {
-        self.last_error.as_ref()
+    /// Whether the other side was not ready last.
+    pub(super) fn is_refused(&self) -> bool {
+        self.not_ready.is_some()
+    }
+
+    /// What people should know of what went wrong.
+    pub(crate) fn trouble(&self) -> Option<&String> {
+        let persists = self.refusals >= PATIENT_TRIES;
+        let refused = self.not_ready.as_ref().filter(|_| persists);
+        refused.or(self.last_error.as_ref())
     }
 }

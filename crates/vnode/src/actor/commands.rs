@@ -90,18 +90,20 @@ impl Actor {
                     answer,
                     until_ms,
                 };
-                self.write_and_answer(cx, Some((key, value)), &hint_for, due, effects);
+                self.write_and_answer(cx, Some(key), Some(value), &hint_for, due, effects);
             }
             Decision::Answer(Answer::Stored, _) => {
                 // Held already, perhaps on its way to the disk or to the target: the answer waits for both.
                 // A forwarding copy holds what its target may lack, also when their session is gone.
-                let at_rest = key.is_some_and(|key| !self.holding.is_leaving(&key));
+                let at_rest = key
+                    .as_ref()
+                    .is_some_and(|key| !self.holding.is_leaving(key));
                 let alone = self.giving.out.is_none() && self.gate_without_session().is_none();
                 if at_rest && hint_for.is_empty() && alone {
                     return answer(to, Answer::Stored, effects);
                 }
                 let due = Due::stored(to, until_ms);
-                self.write_and_answer(cx, None, &hint_for, due, effects);
+                self.write_and_answer(cx, key, None, &hint_for, due, effects);
             }
             Decision::Answer(Answer::Found | Answer::NotFound, body) if !counts => {
                 let answer = Answer::CatchingUp;
@@ -127,30 +129,29 @@ impl Actor {
         self.vnode.handle_command(&context, command, body)
     }
 
-    /// Writes (`None`: only what is already on its way counts) and answers when it has landed, and the target of a
-    /// move has it.
+    /// Writes the value (`None`: what is held is on its way already) with the hints that came along, and answers when
+    /// all has landed, and the target of a move has it.
     fn write_and_answer(
         &mut self,
         cx: &Cx<'_>,
-        write: Option<(Bytes, Bytes)>,
+        key: Option<Bytes>,
+        value: Option<Bytes>,
         hint_for: &[NodeName],
         due: Due,
         effects: &mut Vec<Effect>,
     ) {
         let mut writes = Vec::with_capacity(1);
         let mut gate = None;
-        if let Some((key, value)) = write {
-            let hint = match hint_for {
-                [] => None,
-                missing => match self.hint_of_key(cx, &key, missing) {
-                    Ok(hint) => Some(hint),
-                    Err(error) => return answer(due.to, failed(&error), effects),
-                },
-            };
+        if let Some(key) = key.as_ref().filter(|_| !hint_for.is_empty()) {
+            match self.hint_of_key(cx, key, hint_for, value.as_ref()) {
+                Ok(hint) => writes.push(hint),
+                Err(error) => return answer(due.to, failed(&error), effects),
+            }
+        }
+        if let (Some(key), Some(value)) = (key, value) {
             self.last_write_ms = cx.now_ms;
             gate = self.forward(&key, &value, effects);
             writes.push((key, Some(value)));
-            writes.extend(hint);
         } else if let Some(out) = self.giving.out.as_ref().filter(|out| out.is_open()) {
             gate = Some(Gate {
                 session: out.session,

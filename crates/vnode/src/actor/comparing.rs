@@ -11,10 +11,12 @@ use super::leaving::Leaving;
 use super::repair::Repair;
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
+use crate::budget::Urgency;
 use crate::catch_up::CatchUp;
-use crate::compare::{self, Compared, Comparison, Stretch};
+use crate::compare::{Compared, Comparison};
 use crate::holding::Contents;
 use crate::phase::Phase;
+use crate::stretch::{self, FILL_BYTES, Stretch};
 
 /// All comparisons of a copy that are under way.
 fn under_way<'a>(
@@ -93,21 +95,28 @@ impl Actor {
         cx: &Cx<'_>,
         to: NodeName,
         id: RequestId,
-        stretch: Stretch,
+        asked: Stretch,
         effects: &mut Vec<Effect>,
     ) {
-        let (start, both_ways) = (stretch.from.clone(), stretch.both_ways);
-        let answered = if self.phase.answers() && cx.view.owns(self.id.partition) {
-            compare::answer(cx.store, self.contents(), stretch).map_err(|error| Answer::Failed {
+        let (start, both_ways) = (asked.from.clone(), asked.both_ways);
+        let answered = if !(self.phase.answers() && cx.view.owns(self.id.partition)) {
+            Err(Answer::NotOwner(cx.view.id()))
+        } else if both_ways && !cx.budget.allows(Urgency::Repair, cx.now_ms) {
+            Err(Answer::Busy)
+        } else {
+            let most_bytes = cx.budget.message_bytes(FILL_BYTES);
+            let found = stretch::answer(cx.store, self.contents(), asked, most_bytes);
+            found.map_err(|error| Answer::Failed {
                 text: error.to_string(),
                 maybe_applied: false,
             })
-        } else {
-            Err(Answer::NotOwner(cx.view.id()))
         };
         let sound = answered.is_ok();
         let (lacking, refused, upto, body) = match answered {
-            Ok((lacking, upto, body)) => (lacking, None, upto, body),
+            Ok((lacking, upto, body)) => {
+                cx.budget.spend(cx.now_ms, body.len());
+                (lacking, None, upto, body)
+            }
             Err(refused) => (Vec::new(), Some(refused), start, Bytes::new()),
         };
         let message = Message::Compared {

@@ -5,6 +5,7 @@ use rkv_ring::NodeName;
 use rkv_storage::{Batch, Error, Store};
 use rkv_wire::message::{Answer, Command, Message, RequestId, Role};
 
+use crate::budget::Budget;
 use crate::phase::Phase;
 use crate::settings::{Limits, Settings};
 use crate::view::View;
@@ -131,6 +132,8 @@ pub struct Cx<'a> {
     pub settings: &'a Settings,
     /// How many transfers at once.
     pub limits: &'a Limits,
+    /// How many bytes transfers may send.
+    pub budget: &'a Budget,
     /// Since when each reachable member has been known to hold no counted hint for this copy; `None`: one does or has
     /// not told.
     pub hints_clear_since: Option<u64>,

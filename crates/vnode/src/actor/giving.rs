@@ -48,6 +48,11 @@ impl Giving {
         self.out.as_mut().filter(|out| out.session == session)
     }
 
+    /// Whether the target was not ready when it was asked last.
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.out.is_none() && self.backoff.is_refused()
+    }
+
     /// Forgets the session.
     pub(super) fn take(&mut self) -> Option<HandoffOut> {
         self.permit = None;
@@ -184,8 +189,9 @@ impl Actor {
         };
         match refused {
             Some(_) if out.is_open() => {}
-            Some(reason) => self.break_out(cx, reason, effects),
+            Some(reason) => self.put_off(cx, reason, effects),
             None => {
+                self.giving.backoff.began();
                 out.opened(cx.now_ms, &self.holding, effects);
                 self.pump_out(cx, effects);
             }
@@ -196,7 +202,7 @@ impl Actor {
         let Some(out) = self.giving.out.as_mut() else {
             return;
         };
-        if let Err(error) = out.pump(cx.now_ms, cx.store, &self.holding, effects) {
+        if let Err(error) = out.pump(cx, &self.holding, effects) {
             self.break_out(cx, error.to_string(), effects);
         }
     }
@@ -243,10 +249,26 @@ impl Actor {
     /// Gives a session up. Before it was ready the copy goes on serving alone; afterwards only an epoch decides, and
     /// the claimant is told that this attempt is lost.
     pub(super) fn break_out(&mut self, cx: &Cx<'_>, reason: String, effects: &mut Vec<Effect>) {
+        if self.giving.out.is_none() {
+            return;
+        }
+        self.giving.backoff.failed(cx.now_ms, reason.clone());
+        self.give_up(cx, reason, effects);
+    }
+
+    /// The target does not begin: it may be behind, or still be rid of an old copy.
+    fn put_off(&mut self, cx: &Cx<'_>, reason: String, effects: &mut Vec<Effect>) {
+        if let Some(out) = &self.giving.out {
+            let why = format!("{} is not ready: {reason}", out.to);
+            self.giving.backoff.put_off(cx.now_ms, why);
+        }
+        self.give_up(cx, reason, effects);
+    }
+
+    fn give_up(&mut self, cx: &Cx<'_>, reason: String, effects: &mut Vec<Effect>) {
         let Some(out) = self.giving.take() else {
             return;
         };
-        self.giving.backoff.failed(cx.now_ms, reason.clone());
         self.refuse_session(out.to, out.session, reason, effects);
         match self.phase {
             Phase::Forwarding { attempt, .. } => {

@@ -28,7 +28,7 @@ impl Hinting {
         let drain = self.drain.as_ref();
         drain
             .and_then(|drain| drain.trouble.as_ref())
-            .or(self.backoff.last_error())
+            .or(self.backoff.trouble())
     }
 }
 
@@ -92,7 +92,7 @@ impl Actor {
             return answer(asked.to, bad_key(), effects);
         }
         let write = if cx.view.owns(self.id.partition) && self.phase.answers() {
-            self.hint_of_key(cx, &key, &missing)
+            self.hint_of_key(cx, &key, &missing, Some(&asked.body))
         } else {
             self.hint_of_entry(cx, &key, &missing, &asked.body)
         };
@@ -105,17 +105,27 @@ impl Actor {
         }
     }
 
-    /// The hint of the key alone: what this node holds then is what the owners get.
+    /// The hint of the key alone: what this node holds then is what the owners get. A copy that it kept before it was an
+    /// owner goes on, merged with what is written now.
     pub(super) fn hint_of_key(
         &self,
         cx: &Cx<'_>,
         key: &Bytes,
         missing: &[NodeName],
+        written: Option<&Bytes>,
     ) -> Result<Write, Error> {
         let hint_key = StoreKey::respace(key, Space::Hint);
         let there = self.hint_at(cx, &hint_key)?;
         let mut hint = there.unwrap_or_else(|| Hint::under(cx.view.id()));
         hint.absorb(Some(cx.view.id()), missing, false);
+        if hint.entry.is_some() {
+            let held = self.holding.get(cx.store, key)?;
+            for entry in [held.as_ref(), written].into_iter().flatten() {
+                if let Merged::Changed(merged) = self.vnode.merge(hint.entry.as_ref(), entry) {
+                    hint.entry = Some(merged);
+                }
+            }
+        }
         Ok((hint_key, Some(hint.encode())))
     }
 
@@ -157,19 +167,18 @@ impl Actor {
             holding: &self.holding,
             vnode: &*self.vnode,
         };
-        let delivered = drain.delivered.0;
+        let delivered = drain.delivered;
         match drain.pump(cx, contents, &mut self.ids, effects) {
             Ok(writes) => {
                 if !writes.is_empty() {
                     self.write(cx, writes, false, Then::Nothing, effects);
                 }
-                if drain.delivered.0 > delivered {
+                if drain.delivered > delivered {
                     self.hinting.backoff.moved();
                 }
                 if drain.is_finished() {
                     // What is left waits for owners that are not there.
-                    let why = "waiting for owners".to_owned();
-                    self.hinting.backoff.failed(cx.now_ms, why);
+                    self.hinting.backoff.pause(cx.now_ms);
                 } else {
                     self.hinting.drain = Some(drain);
                 }

@@ -22,7 +22,7 @@ pub(crate) struct Leaving {
     /// Comparisons under way with those who must cover it.
     pub(crate) proofs: Vec<Comparison>,
     /// Whether they all came to their end.
-    proven: bool,
+    pub(crate) proven: bool,
     since_ms: u64,
     /// Its entries are on their way out.
     pub(super) dropping: bool,

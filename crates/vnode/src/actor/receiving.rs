@@ -128,13 +128,13 @@ impl Actor {
         let is_listed = listed
             .is_some_and(|m| m.to == *cx.view.me() && m.from == *from && m.attempt == attempt);
         if !is_listed {
-            Some("the target's ring does not list this move".to_owned())
+            Some("it has not adopted the ring that lists this move".to_owned())
         } else if self.phase == Phase::Serving {
             None
         } else if self.leaving.dropping || self.holding.in_flight() > 0 {
-            Some("the target is still busy with its old copy".to_owned())
+            Some("it still drops an old copy of the partition".to_owned())
         } else if !matches!(self.phase, Phase::Absent | Phase::Receiving { .. }) {
-            Some(format!("the target's copy is {:?}", self.state()))
+            Some(format!("its copy of the partition is {:?}", self.state()))
         } else {
             None
         }

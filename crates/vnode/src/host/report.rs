@@ -7,12 +7,14 @@ use super::Host;
 use crate::actor::Actor;
 use crate::handoff_out::Stage;
 use crate::phase::Phase;
+use crate::progress::{Amount, Progress};
 use crate::view::View;
 
 impl Host {
     /// What this node tells people about itself.
     pub fn report(&self) -> Report {
         let view = self.view();
+        let now_ms = self.world.now_ms();
         let mut report = Report {
             ring: Some(view.id()),
             digest: view.ring().digest().to_string(),
@@ -21,111 +23,207 @@ impl Host {
         };
         for running in &self.services {
             for desk in &running.desks {
-                let actor = desk.actor.lock();
-                report_copy(&view, &actor, &mut report);
+                let actor = &*desk.actor.lock();
+                let reporter = Reporter {
+                    view: &view,
+                    actor,
+                    now_ms,
+                };
+                reporter.copy(&mut report);
+                // What holds no entries is never transferred.
+                if running.service.has_entries() {
+                    reporter.hints(&mut report);
+                    report.transfers.extend(reporter.move_out());
+                    report.transfers.extend(reporter.old_copy());
+                    report.transfers.extend(reporter.way_back());
+                }
             }
         }
         report
     }
 }
 
-fn report_copy(view: &View, actor: &Actor, report: &mut Report) {
-    let copy = actor.id;
-    let me = view.me();
-    if actor.phase != Phase::Absent {
-        report.copies.push(CopyReport {
-            copy,
-            state: actor.state(),
-            totals: actor.holding.totals(),
-        });
-    }
-    let transfer = |kind, to: &NodeName| TransferReport {
-        kind,
-        copy,
-        from: me.clone(),
-        to: to.clone(),
-        active: false,
-        settled: false,
-        keys_done: 0,
-        keys_total: actor.holding.totals().entries,
-        bytes_done: 0,
-        bytes_total: actor.holding.totals().bytes,
-        keys_per_s: 0,
-        waiting_for: None,
-        last_error: None,
-    };
-    if actor.holding.hints() > 0 {
-        let owners = view.owners(copy.partition);
-        let absent = owners.iter().filter(|node| !view.is_up(node)).cloned();
-        let waiting_for: Vec<NodeName> = absent.collect();
-        for to in owners.iter().filter(|node| *node != me) {
-            report.transfers.push(TransferReport {
-                active: actor.hinting.drain.is_some() && view.is_up(to),
-                keys_total: actor.holding.hints(),
-                bytes_total: 0,
-                waiting_for: (!view.is_up(to)).then(|| format!("{to} is not reachable")),
-                last_error: actor.hinting.trouble().cloned(),
-                ..transfer(TransferKind::Hinted, to)
+/// One copy, looked at.
+struct Reporter<'a> {
+    view: &'a View,
+    actor: &'a Actor,
+    now_ms: u64,
+}
+
+impl Reporter<'_> {
+    fn copy(&self, report: &mut Report) {
+        if self.actor.phase != Phase::Absent {
+            report.copies.push(CopyReport {
+                copy: self.actor.id,
+                state: self.actor.state(),
+                totals: self.actor.holding.totals(),
             });
+        }
+    }
+
+    /// A transfer of this copy to `to` of which nothing is done.
+    fn transfer(&self, kind: TransferKind, to: &NodeName) -> TransferReport {
+        let totals = self.actor.holding.totals();
+        TransferReport {
+            kind,
+            copy: self.actor.id,
+            from: self.view.me().clone(),
+            to: to.clone(),
+            active: false,
+            settled: false,
+            keys_done: 0,
+            keys_total: totals.entries,
+            bytes_done: 0,
+            bytes_total: totals.bytes,
+            keys_per_s: 0,
+            waiting_for: None,
+            last_error: None,
+        }
+    }
+
+    /// Hints, and one transfer for each owner that they are for.
+    fn hints(&self, report: &mut Report) {
+        let holding = &self.actor.holding;
+        if holding.hints() == 0 {
+            return;
+        }
+        let owners = self.view.owners(self.actor.id.partition);
+        let mut targets = holding.addressed().targets(self.view.id(), &owners);
+        targets.remove(self.view.me());
+        for (to, amount) in &targets {
+            report.transfers.push(self.hinted(to, *amount));
         }
         report.hints.push(HintReport {
-            copy,
-            keys: actor.holding.hints(),
-            waiting_for,
+            copy: self.actor.id,
+            keys: holding.hints(),
+            waiting_for: targets.into_keys().collect(),
         });
     }
-    let listed = view.ring().moves.get(&copy.partition);
-    if let Some(listed) = listed.filter(|m| m.from == *me) {
-        let waiting_for = match (&actor.giving.out, &actor.phase) {
-            (Some(out), _) if out.stage == Stage::Ready => Some("the next epoch".to_owned()),
-            (Some(_), _) => None,
-            (None, Phase::CatchingUp { .. }) => Some("the source catches up".to_owned()),
-            (None, _) if !view.is_up(&listed.to) => Some(format!("{} is not reachable", listed.to)),
-            (None, _) => Some("a free transfer (transfers.limit)".to_owned()),
-        };
-        let sent = actor
-            .giving
-            .out
-            .as_ref()
-            .map(|out| out.sent)
-            .unwrap_or_default();
-        report.transfers.push(TransferReport {
-            active: actor.giving.out.is_some(),
-            keys_done: sent.entries,
-            bytes_done: sent.bytes,
-            waiting_for,
-            last_error: actor.giving.backoff.last_error().cloned(),
-            ..transfer(TransferKind::Ownership, &listed.to)
-        });
-    }
-    if let Phase::Draining { to } = &actor.phase {
-        let to = to
-            .clone()
-            .or_else(|| view.ring().row(copy.partition).first().cloned());
-        let done = actor.leaving.proofs.iter().map(|d| d.done.entries).max();
-        if let Some(to) = to {
-            report.transfers.push(TransferReport {
-                active: !actor.leaving.proofs.is_empty(),
-                settled: true,
-                keys_done: done.unwrap_or_default(),
-                waiting_for: Some("the owner to cover the old copy".to_owned()),
-                last_error: actor.leaving.proofs.iter().find_map(|d| d.trouble.clone()),
-                ..transfer(TransferKind::Ownership, &to)
-            });
+
+    fn hinted(&self, to: &NodeName, left: Amount) -> TransferReport {
+        let drain = self.actor.hinting.drain.as_ref();
+        let progress = drain.and_then(|drain| drain.progress(to));
+        let done = progress.map(Progress::done).unwrap_or_default();
+        let up = self.view.is_up(to);
+        TransferReport {
+            active: drain.is_some() && up,
+            keys_total: left.entries + done.entries,
+            bytes_total: left.bytes + done.bytes,
+            waiting_for: match drain {
+                _ if !up => Some(format!("{to}, which is not reachable")),
+                None => Some("the next round of hints".to_owned()),
+                Some(_) => None,
+            },
+            last_error: self.actor.hinting.trouble().cloned(),
+            ..done_so_far(
+                self.transfer(TransferKind::Hinted, to),
+                done,
+                rate(progress, self.now_ms),
+            )
         }
     }
-    if let Some(comparison) = actor.catching_up_with() {
-        report.transfers.push(TransferReport {
+
+    /// The move that the ring has this copy make.
+    fn move_out(&self) -> Option<TransferReport> {
+        let listed = self.view.ring().moves.get(&self.actor.id.partition)?;
+        if listed.from != *self.view.me() {
+            return None;
+        }
+        let giving = &self.actor.giving;
+        let waiting_for = match (&giving.out, &self.actor.phase) {
+            (Some(out), _) if out.stage == Stage::Ready => Some("the next epoch".to_owned()),
+            (Some(_), _) => None,
+            (None, Phase::CatchingUp { .. }) => Some("the source to catch up".to_owned()),
+            (None, _) if !self.view.is_up(&listed.to) => {
+                Some(format!("{}, which is not reachable", listed.to))
+            }
+            (None, _) if giving.is_put_off() => Some(format!("{} to be ready", listed.to)),
+            (None, _) => Some("a free transfer (transfers.limit)".to_owned()),
+        };
+        let totals = self.actor.holding.totals();
+        let out = giving.out.as_ref();
+        let (done, per_s) = out
+            .map(|out| out.progress(totals, self.now_ms))
+            .unwrap_or_default();
+        Some(TransferReport {
+            active: out.is_some(),
+            waiting_for,
+            last_error: giving.backoff.trouble().cloned(),
+            ..done_so_far(
+                self.transfer(TransferKind::Ownership, &listed.to),
+                done,
+                per_s,
+            )
+        })
+    }
+
+    /// A copy that left the row and is not dropped yet.
+    fn old_copy(&self) -> Option<TransferReport> {
+        let Phase::Draining { to } = &self.actor.phase else {
+            return None;
+        };
+        let owners = self.view.ring().row(self.actor.id.partition);
+        let to = to.as_ref().or(owners.first())?;
+        let leaving = &self.actor.leaving;
+        let transfer = self.transfer(TransferKind::Ownership, to);
+        let (done, per_s, waiting_for) = if leaving.proven {
+            let all = Amount {
+                entries: transfer.keys_total,
+                bytes: transfer.bytes_total,
+            };
+            (all, 0, "its grace to pass (transfers.grace_s)")
+        } else {
+            // The last of those who are to cover it says how far that is.
+            let last = leaving.proofs.iter().map(|proof| &proof.progress);
+            let last = last.min_by_key(|progress| progress.done().entries);
+            let done = last.map(Progress::done).unwrap_or_default();
+            let per_s = rate(last, self.now_ms);
+            (done, per_s, "the owner to cover the old copy")
+        };
+        Some(TransferReport {
+            active: !leaving.proofs.is_empty(),
+            settled: true,
+            waiting_for: Some(waiting_for.to_owned()),
+            last_error: leaving.proofs.iter().find_map(|d| d.trouble.clone()),
+            ..done_so_far(transfer, done, per_s)
+        })
+    }
+
+    /// A copy that catches up.
+    fn way_back(&self) -> Option<TransferReport> {
+        if !matches!(self.actor.phase, Phase::CatchingUp { .. }) {
+            return None;
+        }
+        let transfer = self.transfer(TransferKind::Repair, self.view.me());
+        let Some(comparison) = self.actor.catching_up_with() else {
+            return Some(TransferReport {
+                waiting_for: Some("its peers to answer".to_owned()),
+                ..transfer
+            });
+        };
+        let progress = &comparison.progress;
+        let per_s = progress.entries_per_s(self.now_ms);
+        Some(TransferReport {
             active: true,
             from: comparison.with.clone(),
-            keys_done: comparison.done.entries,
             last_error: comparison.trouble.clone(),
-            ..transfer(TransferKind::Repair, me)
-        });
-    } else if matches!(actor.phase, Phase::CatchingUp { .. }) {
-        report.transfers.push(TransferReport {
-            waiting_for: Some("its peers to answer".to_owned()),
-            ..transfer(TransferKind::Repair, me)
-        });
+            ..done_so_far(transfer, progress.done(), per_s)
+        })
+    }
+}
+
+fn rate(progress: Option<&Progress>, now_ms: u64) -> u64 {
+    progress.map_or(0, |progress| progress.entries_per_s(now_ms))
+}
+
+/// The same with so much of it done: never more than all.
+fn done_so_far(transfer: TransferReport, done: Amount, keys_per_s: u64) -> TransferReport {
+    TransferReport {
+        keys_done: done.entries,
+        keys_total: transfer.keys_total.max(done.entries),
+        bytes_done: done.bytes,
+        bytes_total: transfer.bytes_total.max(done.bytes),
+        keys_per_s,
+        ..transfer
     }
 }

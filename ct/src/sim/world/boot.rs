@@ -115,6 +115,7 @@ impl World {
             boot: boot_id,
             max_drift_ms: MAX_DRIFT_MS,
             transfers: 2,
+            bytes_per_s: 0,
             grace_ms: 500,
             anti_entropy_ms: 1_000,
             fault: self.options.fault,

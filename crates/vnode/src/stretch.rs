@@ -1,0 +1,100 @@
+//! This file answers: what does this copy lack of a stretch of another, and the other of this one?
+//!
+//! The answerer's side of a comparison; who asks, and what follows, is in [`crate::compare`].
+
+use bytes::Bytes;
+use rkv_storage::{Error, Space, Store};
+use rkv_wire::items::{BadItems, ItemsWriter, read_items};
+
+use crate::holding::{Contents, Page, after};
+
+/// Entries whose digests are compared in one step, at most.
+pub const STRETCH_ENTRIES: usize = 1024;
+/// Bytes of entries in one message, about.
+pub const FILL_BYTES: usize = 512 << 10;
+
+/// A [`rkv_wire::message::Message::Compare`] taken apart.
+pub struct Stretch {
+    /// The first store key.
+    pub from: Bytes,
+    /// The first behind it.
+    pub to: Bytes,
+    /// Whether the asker wants what it lacks itself.
+    pub both_ways: bool,
+    /// The asker's keys and digests.
+    pub digests: Bytes,
+}
+
+/// What the answerer lacks, by position; up to where it compared; what the asker lacks.
+pub type Found = (Vec<u32>, Bytes, Bytes);
+
+/// The answerer's side: what it lacks of the asker's entries in `from..to`, up to where it compared, and (both ways)
+/// the items that the asker lacks or holds differently, about `most_bytes` of them.
+pub fn answer(
+    store: &dyn Store,
+    copy: Contents<'_>,
+    stretch: Stretch,
+    most_bytes: usize,
+) -> Result<Found, Uncomparable> {
+    let Stretch {
+        from,
+        to,
+        both_ways,
+        digests,
+    } = stretch;
+    let Contents { holding, vnode } = copy;
+    let theirs = read_items(digests)?;
+    let (start, end) = holding.range(Space::Data);
+    let (from, to) = (from.max(start), to.min(end));
+    let mut items = ItemsWriter::new();
+    let mut lacking = Vec::new();
+    let mut next_theirs = 0usize;
+    let mut cursor = from;
+    loop {
+        let Page { entries, next } =
+            holding.page(store, &cursor, &to, STRETCH_ENTRIES, most_bytes)?;
+        for (key, value) in &entries {
+            while theirs
+                .get(next_theirs)
+                .is_some_and(|(their, _)| their < key)
+            {
+                lacking.push(next_theirs as u32);
+                next_theirs += 1;
+            }
+            let same = match theirs.get(next_theirs) {
+                Some((their, digest)) if their == key => {
+                    let same = digest[..] == vnode.digest(value).to_le_bytes();
+                    if !same {
+                        lacking.push(next_theirs as u32);
+                    }
+                    next_theirs += 1;
+                    same
+                }
+                _ => false,
+            };
+            if both_ways && !same {
+                items.push(key, value);
+            }
+            if items.bytes() >= most_bytes {
+                return Ok((lacking, after(key), items.finish()));
+            }
+        }
+        match next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    lacking.extend(next_theirs as u32..theirs.len() as u32);
+    Ok((lacking, to, items.finish()))
+}
+
+/// Why a comparison that was asked for could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Uncomparable {
+    /// The list does not decode.
+    #[error(transparent)]
+    Bad(#[from] BadItems),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}

@@ -1,0 +1,306 @@
+//! This file answers: how does somebody who writes a service try it, without a network?
+//!
+//! A cluster in one process: hosts in memory, messages that arrive in the order in which they were sent, a clock that
+//! the caller moves, and moves that are completed as soon as they are ready. Nobody crashes here and nothing is lost:
+//! for that there is the simulator.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rkv_ring::plan::{commit, stage_join};
+use rkv_ring::{
+    Addresses, ClusterId, Incarnation, Member, NodeName, Partition, PartitionCount, Ring, Slot,
+    Status, moves,
+};
+use rkv_storage::Faults;
+use rkv_storage::direct::Direct;
+use rkv_storage::memory::Memory;
+use rkv_wire::message::{Answer, Command, Message, RequestId, Role, ServiceId};
+
+use crate::fault::Fault;
+use crate::host::{Beginning, Host, Upward};
+use crate::router::Route;
+use crate::settings::Settings;
+use crate::vnode::Service;
+use crate::world::World;
+
+/// How much time passes at once.
+const TICK_MS: u64 = 50;
+/// How long a request or a move may take before the trial has failed.
+const PATIENCE_MS: u64 = 60_000;
+
+/// What a trial's nodes are set to, but for their boots.
+pub const SETTINGS: Settings = Settings {
+    boot: 0,
+    max_drift_ms: 500,
+    transfers: 2,
+    bytes_per_s: 0,
+    grace_ms: 500,
+    anti_entropy_ms: 1_000,
+    fault: Fault::None,
+};
+
+/// Services for one node.
+pub type Services = Vec<Arc<dyn Service>>;
+
+/// A message on its way: from, to, what.
+pub type OnItsWay = (NodeName, NodeName, Message);
+
+/// What the nodes share.
+#[derive(Default)]
+struct Net {
+    now_ms: AtomicU64,
+    queue: Mutex<VecDeque<OnItsWay>>,
+    answers: Mutex<BTreeMap<RequestId, (Answer, Bytes)>>,
+    ready: Mutex<Vec<(Partition, u32)>>,
+}
+
+/// One node's place in it.
+struct Place {
+    me: NodeName,
+    net: Arc<Net>,
+}
+
+impl World for Place {
+    fn now_ms(&self) -> u64 {
+        self.net.now_ms.load(Ordering::Relaxed)
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.now_ms()
+    }
+
+    fn send(&self, to: &NodeName, message: Message) {
+        let mut queue = self.net.queue.lock();
+        queue.push_back((self.me.clone(), to.clone(), message));
+    }
+}
+
+impl Upward for Place {
+    fn answered(&self, id: RequestId, _: &NodeName, answer: Answer, body: Bytes) {
+        self.net.answers.lock().insert(id, (answer, body));
+    }
+
+    fn move_ready(&self, partition: Partition, attempt: u32, _: &NodeName) {
+        self.net.ready.lock().push((partition, attempt));
+    }
+
+    fn move_broken(&self, _: Partition, _: u32) {}
+
+    fn pull(&self, _: &NodeName) {}
+
+    fn warn(&self, _: String) {}
+}
+
+/// A cluster in one process.
+pub struct Trial {
+    net: Arc<Net>,
+    settings: Settings,
+    services: fn() -> Services,
+    hosts: BTreeMap<NodeName, Arc<Host>>,
+    /// The ring that was adopted last.
+    pub ring: Arc<Ring>,
+    requests: u64,
+}
+
+impl Trial {
+    /// A cluster of `founder` alone, of 8 partitions.
+    pub fn found(
+        founder: &str,
+        replicas: u8,
+        settings: Settings,
+        services: fn() -> Services,
+    ) -> Trial {
+        let q = PartitionCount::new(8).expect("8 is a power of two");
+        let member = member(1, Status::Valid);
+        let ring = Ring::found(ClusterId(1), "trial", q, replicas, founder.into(), member);
+        let net = Arc::new(Net::default());
+        net.now_ms.store(10_000, Ordering::Relaxed);
+        let mut trial = Trial {
+            net,
+            settings,
+            services,
+            hosts: BTreeMap::new(),
+            ring: Arc::new(ring),
+            requests: 0,
+        };
+        trial.start(founder);
+        trial
+    }
+
+    /// Starts a node that is no member yet.
+    pub fn start(&mut self, name: &str) {
+        let me = NodeName::from(name);
+        let place = Arc::new(Place {
+            me: me.clone(),
+            net: self.net.clone(),
+        });
+        let settings = Settings {
+            boot: (self.hosts.len() as u64 + 1) << 8,
+            ..self.settings.clone()
+        };
+        let host = Host::open(
+            me.clone(),
+            self.ring.clone(),
+            (self.services)(),
+            Arc::new(Direct::new(Arc::new(Memory::new()), Faults::default())),
+            place.clone(),
+            settings,
+            Beginning::Founded,
+        )
+        .expect("an empty store in memory opens");
+        host.start(place);
+        for (other, running) in &self.hosts {
+            running.suspect(&me, true);
+            host.suspect(other, true);
+        }
+        self.hosts.insert(me, host);
+    }
+
+    /// The ring in which `name` has joined and its moves are under way.
+    pub fn joined(&self, name: &str) -> Ring {
+        let incarnation = self.ring.members.len() as u128 + 1;
+        let joining = member(incarnation, Status::Joining);
+        let staged = stage_join(&self.ring, name.into(), joining).expect("it is no member yet");
+        commit(&staged, None).expect("something is staged")
+    }
+
+    /// Starts a node, has it join, and lets time pass until all its moves are done; nothing when it is a member.
+    pub fn join(&mut self, name: &str) {
+        if self.ring.members.contains_key(&NodeName::from(name)) {
+            return;
+        }
+        self.start(name);
+        self.adopt(self.joined(name));
+        let end_ms = self.now_ms() + PATIENCE_MS;
+        while !self.ring.moves.is_empty() {
+            assert!(self.now_ms() < end_ms, "the moves do not end");
+            self.pass(TICK_MS);
+            self.complete_ready();
+        }
+    }
+
+    /// Every node routes by `ring` from now on, and knows it of the others.
+    pub fn adopt(&mut self, ring: Ring) {
+        self.ring = Arc::new(ring);
+        for host in self.hosts.values() {
+            host.adopt(self.ring.clone());
+        }
+        for host in self.hosts.values() {
+            for node in self.hosts.keys() {
+                host.heard_ring(node, self.ring.id());
+            }
+        }
+    }
+
+    /// Completes the moves that are ready, in one epoch. Says whether there were any.
+    pub fn complete_ready(&mut self) -> bool {
+        let mut ring = (*self.ring).clone();
+        let mut completed = false;
+        for (partition, attempt) in std::mem::take(&mut *self.net.ready.lock()) {
+            let listed = ring.moves.get(&partition);
+            if listed.is_some_and(|listed| listed.attempt == attempt) {
+                completed |= moves::complete(&mut ring, partition);
+            }
+        }
+        if completed {
+            ring.epoch.0 += 1;
+            self.adopt(ring);
+        }
+        completed
+    }
+
+    /// A node's host.
+    pub fn host(&self, name: &str) -> &Arc<Host> {
+        &self.hosts[&NodeName::from(name)]
+    }
+
+    /// Asks `name`'s vnode for `slot` as an owner, and lets time pass until it has answered.
+    pub fn ask(
+        &mut self,
+        name: &str,
+        place: (ServiceId, Slot),
+        command: Command,
+        body: Bytes,
+    ) -> (Answer, Bytes) {
+        self.ask_as(Role::Owner, name, place, command, body)
+    }
+
+    /// The same in another capacity.
+    pub fn ask_as(
+        &mut self,
+        role: Role,
+        name: &str,
+        (service, slot): (ServiceId, Slot),
+        command: Command,
+        body: Bytes,
+    ) -> (Answer, Bytes) {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        let route = Route {
+            id,
+            service,
+            slot,
+            ring: self.ring.id(),
+            role,
+            within_ms: PATIENCE_MS as u32,
+        };
+        if let Some(answered) = self.host(name).ask_here(route, command, body) {
+            return answered;
+        }
+        let end_ms = self.now_ms() + PATIENCE_MS;
+        loop {
+            if let Some(answered) = self.net.answers.lock().remove(&id) {
+                return answered;
+            }
+            assert!(self.now_ms() < end_ms, "nobody answers");
+            self.pass(TICK_MS);
+        }
+    }
+
+    /// Milliseconds since some moment.
+    pub fn now_ms(&self) -> u64 {
+        self.net.now_ms.load(Ordering::Relaxed)
+    }
+
+    /// Lets time pass while nothing arrives.
+    pub fn tick(&self) {
+        self.net.now_ms.fetch_add(TICK_MS, Ordering::Relaxed);
+        for host in self.hosts.values() {
+            host.tick();
+        }
+    }
+
+    /// Lets `ms` pass while everything arrives that is sent.
+    pub fn pass(&self, ms: u64) {
+        for _ in 0..ms.div_ceil(TICK_MS) {
+            self.tick();
+            while let Some(message) = self.next() {
+                self.arrive(message);
+            }
+        }
+    }
+
+    /// Takes the message that arrives next.
+    pub fn next(&self) -> Option<OnItsWay> {
+        self.net.queue.lock().pop_front()
+    }
+
+    /// Lets a message arrive.
+    pub fn arrive(&self, (from, to, message): OnItsWay) {
+        self.hosts[&to].message(&from, message);
+    }
+}
+
+fn member(incarnation: u128, status: Status) -> Member {
+    Member {
+        incarnation: Incarnation(incarnation),
+        status,
+        addresses: Addresses::default(),
+        zone: None,
+        weight: 1.0,
+    }
+}
