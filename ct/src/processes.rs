@@ -64,6 +64,8 @@ pub struct Node {
     pub peer: u16,
     /// Its HTTP port.
     pub http: u16,
+    /// `cluster.secret`, from its next start on.
+    pub secret: Option<String>,
     backend: String,
     durability: String,
     data: PathBuf,
@@ -95,6 +97,7 @@ impl Processes {
                 redis,
                 peer,
                 http,
+                secret: None,
                 backend: backend.to_owned(),
                 durability: durability.to_owned(),
                 child: None,
@@ -145,6 +148,9 @@ impl Node {
         command.args(["start", "--config", config]);
         for set in sets {
             command.args(["--set", &set]);
+        }
+        if let Some(secret) = &self.secret {
+            command.env("RKV_CLUSTER__SECRET", secret);
         }
         let log = std::fs::OpenOptions::new()
             .create(true)

@@ -85,3 +85,20 @@ fn keys_of_three_single_nodes_are_all_there_after_they_join() -> Result<()> {
     }
     Ok(())
 }
+
+/// Lost without it: who got the secret wrong is told that nobody answers, or is let in.
+#[test]
+fn a_node_with_another_secret_does_not_join_and_hears_why() -> Result<()> {
+    let mut cluster = Processes::start(2, "memory", "batch")?;
+    let node = &mut cluster.nodes[1];
+    node.stop()?;
+    node.secret = Some("another".to_owned());
+    node.start()?;
+    let first = format!("127.0.0.1:{}", cluster.nodes[0].peer);
+    let (code, refused) = cluster.nodes[1].cli_raw(&["cluster", "join", &first])?;
+    ensure!(code == Some(4), "{code:?} {refused}");
+    ensure!(refused["error"]["reason"] == "wrong_secret", "{refused}");
+    let plan = cluster.nodes[0].cli(&["cluster", "plan"])?;
+    ensure!(plan["plan"].is_null(), "{plan}");
+    Ok(())
+}

@@ -13,7 +13,7 @@ use rkv_cluster::gossip::Gossip;
 use rkv_kv::{Engine, Surroundings};
 use rkv_quorum::clock::Clock;
 use rkv_ring::cluster::{ClusterMessage, Event, Facts, Target};
-use rkv_ring::{NodeName, Ring};
+use rkv_ring::{NodeName, Refusal, Ring};
 use rkv_vnode::World;
 use rkv_wire::handshake::{PeerInfo, Role};
 use rkv_wire::message::{Envelope, Message};
@@ -106,6 +106,7 @@ impl RealWorld {
             return self.transport.send(&Peer { name, address }, envelope);
         }
         let transport = self.transport.clone();
+        let keeper = self.keeper.lock().clone();
         self.runtime.spawn(async move {
             match transport.connect(&address).await {
                 Ok(peer) => transport.send(
@@ -115,7 +116,14 @@ impl RealWorld {
                     },
                     envelope,
                 ),
-                Err(error) => tracing::warn!(address, %error, "cannot reach a peer address"),
+                Err(error) => {
+                    tracing::warn!(address, %error, "cannot reach a peer address");
+                    if error.is_wrong_secret() {
+                        let refusal = Refusal::WrongSecret;
+                        // A keeper that is gone is one that stops: nobody waits for it.
+                        let _ = keeper.send(Event::TurnedAway { address, refusal });
+                    }
+                }
             }
         });
     }

@@ -183,6 +183,13 @@ pub enum Event {
         /// What it said.
         message: ClusterMessage,
     },
+    /// Whoever listens at `address` will not talk to this node.
+    TurnedAway {
+        /// A peer address.
+        address: String,
+        /// Why not.
+        refusal: Refusal,
+    },
     /// An operator asks something of this node.
     Admin {
         /// The carrier's number for it, not used twice within a boot.
@@ -315,6 +322,9 @@ impl Cluster {
             Event::Down(node) => self.suspect(&node, true),
             Event::Behind(node) => self.pull(Target::Node(node), effects),
             Event::Message { from, message } => self.receive(now_ms, from, message, effects),
+            Event::TurnedAway { address, refusal } => {
+                self.turned_away(&address, refusal, effects);
+            }
             Event::Admin { id, request } => self.admin(now_ms, id, request, effects),
             Event::MoveReady {
                 partition,

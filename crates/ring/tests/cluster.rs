@@ -201,6 +201,32 @@ fn what_does_not_fit_does_not_join() {
     }
 }
 
+/// Lost without it: who got the secret wrong would be told that nobody answers, and look at the network.
+#[test]
+fn who_is_turned_away_hears_why() {
+    let identity = identity("d");
+    let q = settled_ring(&["a"], 16).partitions;
+    let stored = Stored::found(&identity, ClusterId(9), "test", q, 3);
+    let mut joiner = Cluster::new(identity, stored, Config::default(), 0);
+    let request = join("a");
+    effects_of(&mut joiner, 0, Event::Admin { id: 1, request });
+    let away = |address: &str| Event::TurnedAway {
+        address: address.to_owned(),
+        refusal: Refusal::WrongSecret,
+    };
+    let of_another = effects_of(&mut joiner, 1, away("b:7379"));
+    let answers = |effects: &[Effect]| {
+        let mut effects = effects.iter();
+        effects.any(|effect| matches!(effect, Effect::Answer { .. }))
+    };
+    assert!(!answers(&of_another), "{of_another:?}");
+    let told = effects_of(&mut joiner, 2, away("a:7379"));
+    let result = Err(Refusal::WrongSecret);
+    assert!(told.contains(&Effect::Answer { id: 1, result }), "{told:?}");
+    let once_more = effects_of(&mut joiner, 3, away("a:7379"));
+    assert!(!answers(&once_more), "{once_more:?}");
+}
+
 /// Lost without it: a node that nobody wants would wait for ever, or be lost to its own cluster.
 #[test]
 fn a_cleared_joiner_goes_on_by_itself() {

@@ -103,6 +103,19 @@ impl Cluster {
         }
     }
 
+    /// The operator waits for an answer that will not come.
+    pub(super) fn turned_away(
+        &mut self,
+        address: &str,
+        refusal: Refusal,
+        effects: &mut Vec<Effect>,
+    ) {
+        let ask = self.joiner.ask.as_ref();
+        if self.stored.joining.is_none() && ask.is_some_and(|ask| ask.peer == address) {
+            self.end_ask(Err(refusal), effects);
+        }
+    }
+
     /// Whether this node has stored a proposal that makes it a full member elsewhere.
     fn is_bound(&self) -> bool {
         let joining = self.stored.joining.as_ref();

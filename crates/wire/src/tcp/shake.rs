@@ -42,6 +42,16 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// Whether the two ends hold different secrets: no other try will go better.
+    pub fn is_wrong_secret(&self) -> bool {
+        matches!(
+            self,
+            ConnectError::Handshake(HandshakeError::WrongSecret { .. })
+        )
+    }
+}
+
 /// A connection whose two ends know each other.
 #[derive(Debug)]
 pub(super) struct Established {
