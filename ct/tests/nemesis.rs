@@ -140,7 +140,10 @@ fn half_a_minute_after_a_death_is_quiet() -> Result<()> {
 fn each_dies(backend: &str, away: Duration) -> Result<()> {
     let mut cluster = Processes::start(3, backend, "batch")?;
     cluster.join()?;
-    (0..3).try_for_each(|victim| kill_one(&mut cluster, victim, away))
+    (0..3).try_for_each(|victim| {
+        kill_one(&mut cluster, victim, away)
+            .with_context(|| format!("node{} of three on {backend}", victim + 1))
+    })
 }
 
 fn kill_one(cluster: &mut Processes, victim: usize, away: Duration) -> Result<()> {

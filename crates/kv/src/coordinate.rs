@@ -54,6 +54,8 @@ enum Event {
     Begin,
     Answer(NodeName, Ask, Answer, Bytes),
     Unreachable(NodeName, Ask, bool),
+    /// Nothing more comes from a node; these asks never left.
+    Lost(NodeName, Arc<[RequestId]>),
     Preflist(Arc<Preflist>),
     Tick,
 }
@@ -276,37 +278,41 @@ impl Coordinator {
 
     /// `node` cannot be reached any more; of these requests it is known that they never left.
     pub fn node_lost(&self, node: &NodeName, undelivered: &[RequestId], now_ms: u64) {
+        let undelivered: Arc<[RequestId]> = undelivered.into();
         for desk in self.desks() {
-            let asked: Vec<Ask> = {
-                // A request that is being driven right now is told when its answer does not come.
-                let Some(request) = desk.request.try_lock() else {
-                    continue;
-                };
-                let to_it = request.asked.iter().filter(|(to, _)| to == node);
-                to_it.map(|(_, ask)| *ask).collect()
-            };
-            for ask in asked {
-                let sent = !undelivered.contains(&wire_id(desk.base, ask));
-                self.take(&desk, Event::Unreachable(node.clone(), ask, sent), now_ms);
-            }
+            let lost = Event::Lost(node.clone(), undelivered.clone());
+            self.take(&desk, lost, now_ms);
         }
     }
 
     /// A ring was adopted: what was refused for the ring's sake is routed anew.
-    pub fn rerouted(&self, view: &View, now_ms: u64) {
-        for desk in self.desks() {
-            let preflist = view.preflist(view.ring().partition_of(desk.slot)).clone();
-            self.take(&desk, Event::Preflist(preflist), now_ms);
+    pub fn rerouted(&self, now_ms: u64) {
+        let desks = self.desks();
+        let view = self.router.view();
+        for desk in desks {
+            self.reroute(&desk, &view, now_ms);
         }
     }
 
-    /// Time passed.
+    /// Time passed. A request that looked at the ring just before another was adopted, and began just after, was not
+    /// there to be routed anew: it is now.
     pub fn tick(&self, now_ms: u64) {
-        for desk in self.desks() {
+        let desks = self.desks();
+        // Looked at after the desks: it is no older than what any of them is routed by.
+        let view = self.router.view();
+        for desk in desks {
+            if desk.is_routed_otherwise(view.id()) {
+                self.reroute(&desk, &view, now_ms);
+            }
             if desk.due_ms.load(Ordering::Acquire) <= now_ms {
                 self.take(&desk, Event::Tick, now_ms);
             }
         }
+    }
+
+    fn reroute(&self, desk: &Desk, view: &View, now_ms: u64) {
+        let preflist = view.preflist(view.ring().partition_of(desk.slot)).clone();
+        self.take(desk, Event::Preflist(preflist), now_ms);
     }
 
     // ---- carrying ----------------------------------------------------------------------------------------------------
@@ -337,7 +343,11 @@ impl Coordinator {
             let mut told = Vec::new();
             let mut finished = false;
             while let Some(event) = pop(&desk.inbox) {
-                finished |= self.drive(desk, &mut request, event, now_ms, &mut told);
+                if let Event::Lost(node, undelivered) = event {
+                    desk.lose(&request, &node, &undelivered);
+                } else {
+                    finished |= self.drive(desk, &mut request, event, now_ms, &mut told);
+                }
             }
             let due_ms = if finished {
                 u64::MAX
@@ -468,7 +478,7 @@ impl Coordinator {
                 let answer = match event {
                     Event::Answer(node, _, answer, body) => Some(Reply { node, answer, body }),
                     Event::Unreachable(..) | Event::Tick => None,
-                    Event::Begin | Event::Preflist(_) => return false,
+                    Event::Begin | Event::Preflist(_) | Event::Lost(..) => return false,
                 };
                 told.extend(done.take().map(|done| Told::Ask(done, answer)));
                 true
@@ -506,6 +516,29 @@ impl Coordinator {
         let ask = Ask(UNHEARD as u32);
         let route = kv_route(desk, ask, ring, role, UNHEARD_WITHIN_MS);
         self.router.deliver(&self.me, to, route, command, body);
+    }
+}
+
+impl Desk {
+    /// What was asked of a node that is lost is lost one by one.
+    fn lose(&self, request: &Request, node: &NodeName, undelivered: &[RequestId]) {
+        let asked = request.asked.iter().filter(|(to, _)| to == node);
+        let mut inbox = self.inbox.lock();
+        for (to, ask) in asked {
+            let sent = !undelivered.contains(&wire_id(self.base, *ask));
+            inbox.push_front(Event::Unreachable(to.clone(), *ask, sent));
+        }
+    }
+
+    /// Whether it goes by another ring than `current`; one that is being driven is not looked at.
+    fn is_routed_otherwise(&self, current: RingId) -> bool {
+        let request = self.request.try_lock();
+        let ring = request.and_then(|request| match &request.machine {
+            Machine::Put { machine, .. } => Some(machine.ring()),
+            Machine::Get { machine, .. } => Some(machine.ring()),
+            Machine::Ask { .. } => None,
+        });
+        ring.is_some_and(|ring| ring != current)
     }
 }
 
@@ -577,6 +610,7 @@ fn put_event(event: Event) -> Option<put::Event> {
         Event::Tick => put::Event::Tick,
         Event::Preflist(preflist) => put::Event::Preflist((*preflist).clone()),
         Event::Unreachable(node, ask, sent) => put::Event::Unreachable { node, ask, sent },
+        Event::Lost(..) => return None,
         Event::Answer(node, ask, answer, _) => {
             let answer = match answer {
                 Answer::Stored => put::Answer::Stored,
@@ -596,6 +630,7 @@ fn get_event(event: Event) -> Option<get::Event> {
         Event::Tick => get::Event::Tick,
         Event::Preflist(preflist) => get::Event::Preflist((*preflist).clone()),
         Event::Unreachable(node, ask, _) => get::Event::Unreachable { node, ask },
+        Event::Lost(..) => return None,
         Event::Answer(node, ask, answer, body) => {
             let answer = match answer {
                 Answer::Found => match Object::decode(body) {

@@ -349,7 +349,7 @@ impl Outward for Engine {
     fn adopt(&self, ring: Arc<Ring>) {
         self.world.adopted(&ring);
         self.host.adopt(ring);
-        self.coordinator.rerouted(&self.view(), self.world.now_ms());
+        self.coordinator.rerouted(self.world.now_ms());
     }
 
     fn answer(&self, id: u64, result: Result<AdminReply, Refusal>) {
@@ -421,3 +421,7 @@ impl Upward for FromBelow {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "adoption_tests.rs"]
+mod adoption;

@@ -7,6 +7,7 @@ use rkv_ring::{NodeName, RingId, Slot};
 use rkv_wire::message::{Answer, Command, Message, RequestId, Role, ServiceId};
 
 use crate::host::Host;
+use crate::view::View;
 use crate::world::World;
 
 /// Where a command goes and what fences it.
@@ -37,6 +38,11 @@ impl Router {
     /// A router to the vnodes of `host` and, through `world`, to everybody else's.
     pub fn new(host: Arc<Host>, world: Arc<dyn World>) -> Router {
         Router { host, world }
+    }
+
+    /// What is routed by now.
+    pub fn view(&self) -> Arc<View> {
+        self.host.view()
     }
 
     /// Delivers. A vnode of this node that answers at once answers here; all others by [`crate::Upward::answered`].

@@ -71,12 +71,17 @@ impl Host {
 
     /// Keeps a command by a later ring until that is adopted.
     fn park(&self, asked: Parked) {
-        let (from, id) = (asked.from.clone(), asked.route.id);
+        let (from, id, ring) = (asked.from.clone(), asked.route.id, asked.route.ring);
         let mut parked = self.parked.lock();
         if parked.len() < PARKED {
             parked.push(asked);
             drop(parked);
-            self.upward().pull(&from);
+            if ring.supersedes(&self.view.load().id()) {
+                self.upward().pull(&from);
+            } else {
+                // Adopted between the look at the ring and here: nobody else would let it go on.
+                self.unpark();
+            }
         } else {
             drop(parked);
             let answer = Answer::Behind(self.view.load().id());
