@@ -11,7 +11,6 @@ mod http;
 mod log;
 mod redis;
 mod start;
-mod world;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

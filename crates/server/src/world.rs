@@ -5,20 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use rkv_cluster::gossip::Gossip;
-use rkv_kv::{Engine, Surroundings};
+use rkv_kv::Surroundings;
 use rkv_quorum::clock::Clock;
 use rkv_ring::cluster::{ClusterMessage, Event, Facts, Target};
 use rkv_ring::{NodeName, Refusal, Ring};
 use rkv_vnode::World;
-use rkv_wire::handshake::{PeerInfo, Role};
 use rkv_wire::message::{Envelope, Message};
 use rkv_wire::tcp::TcpTransport;
-use rkv_wire::transport::{Handler, Peer, Transport};
+use rkv_wire::transport::{Peer, Transport};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -194,44 +193,5 @@ impl Surroundings for RealWorld {
 
     fn warn(&self, text: String) {
         tracing::warn!("{text}");
-    }
-}
-
-/// What arrives by sockets, on its way to the engine.
-pub(crate) struct Inbox {
-    pub(crate) engine: Weak<Engine>,
-    pub(crate) world: Arc<RealWorld>,
-}
-
-impl Handler for Inbox {
-    fn message(&self, from: &PeerInfo, envelope: Envelope) {
-        let Some(engine) = self.engine.upgrade() else {
-            return;
-        };
-        match from.role {
-            Role::Peer => {
-                self.world.heard_address(&from.name, &from.address);
-                engine.message(&from.name, envelope);
-            }
-            // A client may ask vnodes, nothing else; and it has no clock that a node would learn from.
-            Role::Client => {
-                if matches!(envelope.message, Message::Command { .. }) {
-                    self.world.heard_address(&from.name, &from.address);
-                    engine.message(
-                        &from.name,
-                        Envelope {
-                            clock: 0,
-                            ..envelope
-                        },
-                    );
-                }
-            }
-        }
-    }
-
-    fn unreachable(&self, name: &NodeName, undelivered: Vec<Envelope>) {
-        if let Some(engine) = self.engine.upgrade() {
-            engine.unreachable(name, &undelivered);
-        }
     }
 }

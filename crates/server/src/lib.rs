@@ -1,0 +1,22 @@
+//! One node without its doors for people.
+//!
+//! Folder, ring, store, vnodes, keeper, gossip and the peers' listener, put together and taken apart in order. The
+//! program adds the Redis and HTTP listeners, signals and configuration; a test cluster adds nothing.
+//!
+//! **Invariant:** whatever a part needs is open before it, and closed after it; a node that is stopped finishes what it
+//! has begun.
+//!
+//! In reading order: [`settings`] what a node is told · [`node`] how its parts come up and go down · `opening` the
+//! folder and the machines on it · `hearing` gossip's way in · `routine` what happens by itself · `world` sockets and
+//! clocks · `inbox` what arrives.
+
+mod hearing;
+mod inbox;
+pub mod node;
+mod opening;
+mod routine;
+pub mod settings;
+mod world;
+
+pub use node::Node;
+pub use settings::{Settings, Switches};

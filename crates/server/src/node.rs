@@ -1,0 +1,109 @@
+//! This file answers: in which order do the parts of a node come up, and go down?
+//!
+//! Up: folder, ring, store, vnodes, keeper, gossip, and last the peers' listener. Down: the same in reverse, each part
+//! finishing what it has begun.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rkv_cluster::gossip::Gossip as _;
+use rkv_kv::Engine;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::inbox::Inbox;
+use crate::opening::{Parts, open};
+use crate::routine::{TICK, join_seeds, tick};
+use crate::settings::{Settings, Switches};
+
+/// How long the last messages may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// One node that runs. To be closed: dropping it leaves its threads running.
+pub struct Node {
+    parts: Parts,
+    ticker: JoinHandle<()>,
+    joiner: JoinHandle<()>,
+    left: watch::Receiver<bool>,
+}
+
+impl Node {
+    /// Opens the folder, or makes it, and serves peers on `listener` (and gossip on the same number). Tasks run on the
+    /// runtime that this is called in.
+    pub fn start(
+        settings: &Settings,
+        listener: TcpListener,
+        switches: Switches,
+    ) -> anyhow::Result<Node> {
+        let (leave, left) = watch::channel(false);
+        let parts = open(settings, listener.local_addr()?, switches, leave)?;
+        let inbox = Inbox {
+            engine: Arc::downgrade(&parts.engine),
+            world: parts.world.clone(),
+        };
+        parts.transport.start(Some(listener), Arc::new(inbox));
+        let ticker = tokio::spawn(tick(Arc::downgrade(&parts.engine)));
+        let seeds = settings.seeds.clone();
+        let joiner = tokio::spawn(join_seeds(seeds, Arc::downgrade(&parts.engine)));
+        Ok(Node {
+            parts,
+            ticker,
+            joiner,
+            left,
+        })
+    }
+
+    /// What coordinates requests and knows the ring.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.parts.engine
+    }
+
+    /// Until the cluster has let this node go; never, if it does not.
+    pub async fn let_go(&self) {
+        let mut left = self.left.clone();
+        if left.wait_for(|left| *left).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Tells the others that this node is about to stop.
+    pub fn say_goodbye(&self) {
+        self.parts.gossip.say_goodbye();
+        self.joiner.abort();
+    }
+
+    /// Until no request is under way here.
+    pub async fn finished(&self) {
+        while self.parts.engine.in_flight() > 0 {
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// Stops: what was written is on disk, and the folder says that the stop was clean.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.ticker.abort();
+        self.joiner.abort();
+        self.parts.transport.close(LAST_WORDS).await;
+        let closing = self.parts.store.clone();
+        let closed = tokio::task::spawn_blocking(move || closing.close()).await?;
+        let mut parts = self.parts;
+        match closed {
+            Ok(()) => parts.identity.mark_clean()?,
+            Err(error) => tracing::error!(%error, "storage did not close cleanly"),
+        }
+        tokio::task::spawn_blocking(move || parts.end()).await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Ends at once, as a crash would: nobody is told and nothing is finished. For tests; afterwards the addresses and
+    /// the folder are free.
+    pub async fn kill(self) -> anyhow::Result<()> {
+        self.ticker.abort();
+        self.joiner.abort();
+        self.parts.transport.abort().await;
+        let parts = self.parts;
+        Ok(tokio::task::spawn_blocking(move || parts.end()).await?)
+    }
+}
