@@ -1,10 +1,11 @@
 //! This file answers: what does the key-value service's vnode do with a command?
 //!
 //! It holds one [`Object`] a key. A put at or below what is held is refused with the stamp held, so that the
-//! coordinator restamps it above; everything else that comes is merged.
+//! coordinator restamps it above; everything else that comes is merged. Nothing is kept of a deadline
+//! alone whose value is not here, or not any more: it is asked for with the value.
 
 use bytes::Bytes;
-use rkv_quorum::object::{Object, Version};
+use rkv_quorum::object::{Kind, Object, Version};
 use rkv_ring::Partition;
 use rkv_vnode::{Context, Decision, Merged, Service, Vnode};
 use rkv_wire::message::{Answer, Command, ServiceId};
@@ -42,8 +43,7 @@ impl KvVnode {
             Ok(held) => held,
             Err(error) => return failed(error.to_string()),
         };
-        let written = incoming.stamp().or(incoming.deadline().map(|d| d.stamp));
-        let floor = cx.floor.filter(|floor| written <= Some(*floor));
+        let floor = cx.floor.filter(|floor| incoming.written() <= Some(*floor));
         let held_version = held.as_ref().and_then(|held| Version::peek(held).ok());
         if held_version.is_some_and(|held| held.covers(&incoming))
             && held_version.and_then(|v| v.stamp()) == incoming.stamp()
@@ -56,6 +56,9 @@ impl KvVnode {
         }
         if let Some(floor) = floor {
             return Decision::Answer(Answer::Floor(floor), Bytes::new());
+        }
+        if lacks_value(held_version.as_ref(), &incoming) {
+            return Decision::Answer(Answer::NotFound, Bytes::new());
         }
         match merge(held.as_ref(), &object) {
             Merged::Unchanged => Decision::Answer(Answer::Stored, Bytes::new()),
@@ -111,6 +114,34 @@ impl Vnode for KvVnode {
             Ok(version) => version.digest(),
             Err(_) => 0,
         }
+    }
+
+    fn ends_ms(&self, entry: &[u8]) -> Option<u64> {
+        let version = Version::peek(entry).ok()?;
+        let ends_ms = version.ends_ms()?;
+        match version.kind()? {
+            Kind::Value => Some(ends_ms),
+            Kind::Stub { at_ms } => Some(ends_ms).filter(|ends_ms| *ends_ms != at_ms),
+            Kind::Tombstone => None,
+        }
+    }
+
+    fn shrunk(&self, entry: &Bytes, wall_ms: u64) -> Option<Bytes> {
+        let mut object = Object::decode(entry.clone()).ok()?;
+        let shrunk = object.shrink(wall_ms);
+        shrunk.then(|| Bytes::from(object.encode()))
+    }
+}
+
+/// Whether `incoming` is a deadline alone, for a value that is not held, or whose body is gone.
+fn lacks_value(held: Option<&Version>, incoming: &Version) -> bool {
+    let alone = incoming.deadline().filter(|_| incoming.stamp().is_none());
+    let Some(deadline) = alone else {
+        return false;
+    };
+    match held {
+        Some(held) => held.lacks_value_of(deadline) && !held.covers(incoming),
+        None => true,
     }
 }
 
