@@ -246,14 +246,7 @@ impl World {
             return Ok(read);
         }
         if self.read_once {
-            let (now, history) = (self.now(), self.history.lock());
-            if !self.observer.let_go(&self.nodes, &history, now)? {
-                return Ok(false);
-            }
-            drop(history);
-            self.observer.settled_still(&self.nodes)?;
-            self.read_back();
-            return Ok(false);
+            return self.reads_again();
         }
         if self.now() < self.options.trouble_ms + client::AFTERWARDS_MS {
             return Ok(false);
@@ -264,11 +257,34 @@ impl World {
                 self.read_back();
                 Ok(false)
             }
-            Err(why) if self.now() >= self.options.trouble_ms + self.options.settle_within_ms => {
-                Err(format!("10 converges: {why}"))
-            }
-            Err(_) => Ok(false),
+            Err(why) => self.not_yet(why),
         }
+    }
+
+    /// Reads everything once more when the last deadline has passed and all has come to rest again.
+    fn reads_again(&mut self) -> Result<bool, String> {
+        let now_ms = self.now();
+        let gone = self
+            .observer
+            .let_go(&self.nodes, &self.history.lock(), now_ms);
+        if !gone? {
+            return Ok(false);
+        }
+        match self.observer.settled_again(&self.nodes) {
+            Ok(()) => {
+                self.read_back();
+                Ok(false)
+            }
+            Err(why) => self.not_yet(why),
+        }
+    }
+
+    /// It has not come to rest, and has so much time left to.
+    fn not_yet(&self, why: String) -> Result<bool, String> {
+        if self.now() >= self.options.trouble_ms + self.options.settle_within_ms {
+            return Err(format!("10 converges: {why}"));
+        }
+        Ok(false)
     }
 
     fn now(&self) -> u64 {
