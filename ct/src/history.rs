@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rkv_kv::KvError;
+use rkv_kv::{Ended, KvError};
+use rkv_quorum::Version;
 use rkv_quorum::clock::Stamp;
 use rkv_quorum::outcome::{GetOutcome, PutOutcome};
 use rkv_quorum::tally::Role;
@@ -61,6 +62,104 @@ impl Got {
     }
 }
 
+/// What a get saw, whoever voted.
+#[derive(Debug, Clone)]
+pub struct Saw {
+    /// The version.
+    pub version: Version,
+    /// Whether there was a value to read, by the clock of who coordinated.
+    pub live: bool,
+    /// The put whose value it was.
+    pub number: Option<u64>,
+    /// Whether a fallback voted.
+    pub fallback: bool,
+}
+
+impl Saw {
+    /// What the store's answer shows; `wall_ms` is the coordinator's clock.
+    pub fn of(result: &Result<GetOutcome, KvError>, wall_ms: u64) -> Option<Saw> {
+        let outcome = result.as_ref().ok()?;
+        let object = outcome.object.as_ref()?;
+        let body = object.read(wall_ms);
+        let text = body.and_then(|body| str::from_utf8(body).ok());
+        let number = text.and_then(|text| text.strip_prefix('v')?.split_once('-'));
+        Some(Saw {
+            version: *object.version(),
+            live: body.is_some(),
+            number: number.and_then(|(number, _)| number.parse().ok()),
+            fallback: outcome.replicas.iter().any(|r| r.role == Role::Fallback),
+        })
+    }
+}
+
+/// How an EXPIRE or PERSIST ended.
+#[derive(Debug, Clone)]
+pub enum Expired {
+    /// Acknowledged.
+    Written {
+        /// The value that it is for.
+        of: Stamp,
+        /// Its own stamp.
+        stamp: Stamp,
+        /// Whether a fallback voted.
+        fallback: bool,
+    },
+    /// Nothing lived, or it was not applied.
+    Nothing,
+    /// It may have been applied.
+    Unknown,
+}
+
+impl Expired {
+    /// What the store's answer means.
+    pub fn of(result: Result<Ended, KvError>) -> Expired {
+        let ended = match result {
+            Ok(ended) => ended,
+            Err(error) if error.was_maybe_applied() => return Expired::Unknown,
+            Err(_) => return Expired::Nothing,
+        };
+        let of = ended.object.and_then(|object| object.version().stamp());
+        match (of, ended.put) {
+            (Some(of), Some(put)) => Expired::Written {
+                of,
+                stamp: put.stamp,
+                fallback: put.replicas.iter().any(|r| r.role == Role::Fallback),
+            },
+            _ => Expired::Nothing,
+        }
+    }
+}
+
+/// One EXPIRE or PERSIST.
+#[derive(Debug, Clone)]
+pub struct Expire {
+    /// The key.
+    pub key: String,
+    /// When it began.
+    pub began_ms: u64,
+    /// The deadline, in unix milliseconds; none: PERSIST.
+    pub at_ms: Option<u64>,
+    /// When and how it ended.
+    pub end: Option<(u64, Expired)>,
+}
+
+impl Expire {
+    /// The value it was written for, and its stamp, if it was acknowledged.
+    pub fn written(&self) -> Option<(Stamp, Stamp)> {
+        match self.end {
+            Some((_, Expired::Written { of, stamp, .. })) => Some((of, stamp)),
+            _ => None,
+        }
+    }
+
+    /// When it ended; and what it wrote, if owners alone acknowledged it.
+    pub fn by_owners(&self) -> Option<(u64, Option<(Stamp, Stamp)>)> {
+        let (at, how) = self.end.as_ref()?;
+        let fallback = matches!(how, Expired::Written { fallback: true, .. });
+        Some((*at, self.written().filter(|_| !fallback)))
+    }
+}
+
 /// One put, from its beginning to its end.
 #[derive(Debug, Clone)]
 pub struct PutRecord {
@@ -68,6 +167,10 @@ pub struct PutRecord {
     pub number: u64,
     /// The key.
     pub key: String,
+    /// Whether it deletes.
+    pub delete: bool,
+    /// The deadline that it brings, in unix milliseconds.
+    pub at_ms: Option<u64>,
     /// When it began.
     pub began_ms: u64,
     /// When and how it ended.
@@ -83,6 +186,8 @@ pub struct GetRecord {
     pub began_ms: u64,
     /// When and how it ended.
     pub end: Option<(u64, Got)>,
+    /// What it saw.
+    pub saw: Option<Saw>,
 }
 
 /// All that clients did.
@@ -92,12 +197,20 @@ pub struct History {
     pub puts: Vec<PutRecord>,
     /// Gets, by number.
     pub gets: Vec<GetRecord>,
+    /// EXPIREs and PERSISTs, by number.
+    pub expires: Vec<Expire>,
     writing: BTreeMap<String, u64>,
 }
 
 impl History {
     /// A put begins, unless one of the same key is under way: each key has one writer at a time.
-    pub fn put_begins(&mut self, key: &str, now_ms: u64) -> Option<u64> {
+    pub fn put_begins(
+        &mut self,
+        key: &str,
+        now_ms: u64,
+        delete: bool,
+        at_ms: Option<u64>,
+    ) -> Option<u64> {
         let busy = self
             .writing
             .get(key)
@@ -114,6 +227,8 @@ impl History {
         self.puts.push(PutRecord {
             number,
             key: key.to_owned(),
+            delete,
+            at_ms,
             began_ms: now_ms,
             end: None,
         });
@@ -134,15 +249,35 @@ impl History {
             key: key.to_owned(),
             began_ms: now_ms,
             end: None,
+            saw: None,
         });
         self.gets.len() as u64 - 1
     }
 
+    /// An EXPIRE begins, or a PERSIST, beside whatever else is under way.
+    pub fn expire_begins(&mut self, key: &str, now_ms: u64, at_ms: Option<u64>) -> u64 {
+        self.expires.push(Expire {
+            key: key.to_owned(),
+            began_ms: now_ms,
+            at_ms,
+            end: None,
+        });
+        self.expires.len() as u64 - 1
+    }
+
+    /// An EXPIRE ended.
+    pub fn expire_ends(&mut self, number: u64, now_ms: u64, how: Expired) {
+        let expire = &mut self.expires[number as usize];
+        assert!(expire.end.is_none(), "an expire ends once");
+        expire.end = Some((now_ms, how));
+    }
+
     /// A get ended.
-    pub fn get_ends(&mut self, number: u64, now_ms: u64, how: Got) {
+    pub fn get_ends(&mut self, number: u64, now_ms: u64, how: Got, saw: Option<Saw>) {
         let get = &mut self.gets[number as usize];
         assert!(get.end.is_none(), "a get ends once");
         get.end = Some((now_ms, how));
+        get.saw = saw;
     }
 
     /// Acknowledged puts and deletes.

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rkv_quorum::clock::{Clock, Stamp};
-use rkv_quorum::object::Object;
+use rkv_quorum::clock::Clock;
+use rkv_quorum::object::{Object, Version};
 use rkv_quorum::outcome::{GetOutcome, PutOutcome, QuorumError};
 use rkv_quorum::roster::{Ask, Refusal};
 use rkv_quorum::{get, put, tally};
@@ -37,8 +37,8 @@ const UNHEARD_WITHIN_MS: u32 = 5_000;
 enum Machine {
     Put {
         machine: Box<put::Put>,
-        /// The object as it is sent, made once a stamp.
-        encoded: Option<(Stamp, Bytes)>,
+        /// The object as it was sent last.
+        encoded: Option<(Version, Bytes)>,
         done: Option<Done<Result<PutOutcome, QuorumError>>>,
     },
     Get {
@@ -409,7 +409,7 @@ impl Coordinator {
                             object,
                             hint_for,
                         } => {
-                            let body = encode_once(encoded, machine.stamp(), &object);
+                            let body = encode_once(encoded, &object);
                             let command = Command::Put {
                                 key: desk.key.clone(),
                                 hint_for,
@@ -429,7 +429,7 @@ impl Coordinator {
                                 key: desk.key.clone(),
                                 missing,
                             };
-                            let body = encode_once(encoded, machine.stamp(), &object);
+                            let body = encode_once(encoded, &object);
                             self.tell(desk, &to, machine.ring(), wire_role(role), command, body);
                         }
                         put::Effect::Done(result) => {
@@ -592,12 +592,12 @@ fn wire_role(role: tally::Role) -> Role {
     }
 }
 
-fn encode_once(encoded: &mut Option<(Stamp, Bytes)>, stamp: Stamp, object: &Object) -> Bytes {
+fn encode_once(encoded: &mut Option<(Version, Bytes)>, object: &Object) -> Bytes {
     match encoded {
-        Some((of, bytes)) if *of == stamp => bytes.clone(),
+        Some((of, bytes)) if of == object.version() => bytes.clone(),
         _ => {
             let bytes = Bytes::from(object.encode());
-            *encoded = Some((stamp, bytes.clone()));
+            *encoded = Some((*object.version(), bytes.clone()));
             bytes
         }
     }
@@ -616,6 +616,7 @@ fn put_event(event: Event) -> Option<put::Event> {
                 Answer::Stored => put::Answer::Stored,
                 Answer::Newer(stamp) => put::Answer::Newer(stamp),
                 Answer::Floor(stamp) => put::Answer::Floor(stamp),
+                Answer::NotFound | Answer::CatchingUp => put::Answer::Lacks,
                 other => put::Answer::Refused(refusal(other)),
             };
             put::Event::Answer { node, ask, answer }

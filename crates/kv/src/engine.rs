@@ -258,6 +258,7 @@ impl Engine {
         for errand in std::mem::take(&mut *self.errands.lock()) {
             self.run_errand(errand);
         }
+        self.host.clock_fits(self.drift().1);
         self.host.tick();
         self.reports_due(now_ms);
         self.world.tell_keeper(Event::Tick);

@@ -4,15 +4,17 @@
 //! that is on no disk and in no message.
 //!
 //! In reading order: [`store`] what may be asked · [`keyspace`] where a key lies · [`coordinate`] who carries a request
-//! · [`replica`] the vnode that holds it · [`engine`] how a node's machines hang together · [`error`].
+//! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`engine`] how a node's machines hang together · [`error`].
 
 pub mod coordinate;
+pub mod deadline;
 pub mod engine;
 pub mod error;
 pub mod keyspace;
 pub mod replica;
 pub mod store;
 
+pub use deadline::{Ended, Ending, When};
 pub use engine::{Bounds, Done, Engine, Surroundings};
 pub use error::KvError;
 pub use keyspace::Keyspace;

@@ -1,10 +1,11 @@
 //! This file answers: what does the key-value service's vnode do with a command?
 //!
 //! It holds one [`Object`] a key. A put at or below what is held is refused with the stamp held, so that the
-//! coordinator restamps it above; everything else that comes is merged.
+//! coordinator restamps it above; everything else that comes is merged. Nothing is kept of a deadline
+//! alone whose value is not here, or not any more: it is asked for with the value.
 
 use bytes::Bytes;
-use rkv_quorum::object::{Object, Version};
+use rkv_quorum::object::{Kind, Object, Version};
 use rkv_ring::Partition;
 use rkv_vnode::{Context, Decision, Merged, Service, Vnode};
 use rkv_wire::message::{Answer, Command, ServiceId};
@@ -42,20 +43,22 @@ impl KvVnode {
             Ok(held) => held,
             Err(error) => return failed(error.to_string()),
         };
-        let written = incoming.stamp().or(incoming.deadline().map(|d| d.stamp));
-        let floor = cx.floor.filter(|floor| written <= Some(*floor));
+        let floor = cx.floor.filter(|floor| incoming.written() <= Some(*floor));
         let held_version = held.as_ref().and_then(|held| Version::peek(held).ok());
+        if let Some(newer) = held_version.and_then(|held| held.refuses(&incoming)) {
+            return Decision::Answer(Answer::Newer(newer), Bytes::new());
+        }
         if held_version.is_some_and(|held| held.covers(&incoming))
             && held_version.and_then(|v| v.stamp()) == incoming.stamp()
         {
             // The very write that is held: it came twice.
             return Decision::Answer(Answer::Stored, Bytes::new());
         }
-        if let Some(newer) = held_version.and_then(|held| held.refuses(&incoming)) {
-            return Decision::Answer(Answer::Newer(newer), Bytes::new());
-        }
         if let Some(floor) = floor {
             return Decision::Answer(Answer::Floor(floor), Bytes::new());
+        }
+        if lacks_value(held_version.as_ref(), &incoming) {
+            return Decision::Answer(Answer::NotFound, Bytes::new());
         }
         match merge(held.as_ref(), &object) {
             Merged::Unchanged => Decision::Answer(Answer::Stored, Bytes::new()),
@@ -112,6 +115,34 @@ impl Vnode for KvVnode {
             Err(_) => 0,
         }
     }
+
+    fn ends_ms(&self, entry: &[u8]) -> Option<u64> {
+        let version = Version::peek(entry).ok()?;
+        let ends_ms = version.ends_ms()?;
+        match version.kind()? {
+            Kind::Value => Some(ends_ms),
+            Kind::Stub { at_ms } => Some(ends_ms).filter(|ends_ms| *ends_ms != at_ms),
+            Kind::Tombstone => None,
+        }
+    }
+
+    fn shrunk(&self, entry: &Bytes, wall_ms: u64) -> Option<Bytes> {
+        let mut object = Object::decode(entry.clone()).ok()?;
+        let shrunk = object.shrink(wall_ms);
+        shrunk.then(|| Bytes::from(object.encode()))
+    }
+}
+
+/// Whether `incoming` is a deadline alone, for a value that is not held, or whose body is gone.
+fn lacks_value(held: Option<&Version>, incoming: &Version) -> bool {
+    let alone = incoming.deadline().filter(|_| incoming.stamp().is_none());
+    let Some(deadline) = alone else {
+        return false;
+    };
+    match held {
+        Some(held) => held.lacks_value_of(deadline) && !held.covers(incoming),
+        None => true,
+    }
 }
 
 /// Merges two encoded objects. What does not decode is never held, and never replaces what is.
@@ -147,4 +178,147 @@ fn failed(text: String) -> Decision {
         maybe_applied: false,
     };
     Decision::Answer(answer, Bytes::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use rkv_quorum::clock::Stamp;
+    use rkv_quorum::object::Deadline;
+    use rkv_ring::NodeName;
+
+    use super::*;
+
+    fn stamp(time: u64) -> Stamp {
+        Stamp {
+            time,
+            boot: 1,
+            seq: 0,
+        }
+    }
+
+    fn value(time: u64) -> Object {
+        Object::value(stamp(time), Bytes::from_static(b"v"))
+    }
+
+    fn deadline(of: u64, time: u64, at_ms: Option<u64>) -> Object {
+        Object::deadline(Deadline {
+            at_ms,
+            stamp: stamp(time),
+            of: stamp(of),
+        })
+    }
+
+    fn both(value: &Object, deadline: &Object) -> Object {
+        let mut both = value.clone();
+        both.merge(deadline);
+        both
+    }
+
+    /// What a copy that holds `held` says to a put, and what it holds then.
+    fn put(
+        held: Option<&Object>,
+        floor: Option<Stamp>,
+        incoming: &Object,
+    ) -> (Answer, Option<Object>) {
+        let held = held.map(|held| Bytes::from(held.encode()));
+        let node = NodeName::from("a");
+        let cx = Context {
+            node: &node,
+            partition: Partition(0),
+            wall_ms: 0,
+            floor,
+            held: &|_| Ok(held.clone()),
+        };
+        let command = Command::Put {
+            key: Bytes::from_static(b"k"),
+            hint_for: Vec::new(),
+        };
+        let decode = |bytes: Bytes| Object::decode(bytes).unwrap();
+        match KvVnode.handle_command(&cx, command, Bytes::from(incoming.encode())) {
+            Decision::Answer(answer, _) => (answer, held.clone().map(decode)),
+            Decision::Write { value, answer, .. } => (answer, Some(decode(value))),
+        }
+    }
+
+    /// Lost without it: a deadline is acknowledged by a copy that has no value to end, or ends another one.
+    #[test]
+    fn a_deadline_is_stored_where_its_value_is() {
+        let expire = deadline(5, 8, Some(50));
+        let ended = both(&value(5), &expire);
+        assert_eq!(
+            put(Some(&value(5)), None, &expire),
+            (Answer::Stored, Some(ended.clone()))
+        );
+        let lacks = |held: Option<&Object>| (Answer::NotFound, held.cloned());
+        assert_eq!(put(None, None, &expire), lacks(None));
+        let older = both(&value(4), &deadline(4, 6, Some(9)));
+        assert_eq!(
+            put(Some(&older), None, &expire),
+            lacks(Some(&older)),
+            "and keeps its own"
+        );
+        let mut stub = both(&value(5), &deadline(5, 6, Some(9)));
+        stub.shrink(9);
+        assert_eq!(
+            put(Some(&stub), None, &expire),
+            lacks(Some(&stub)),
+            "its body is gone"
+        );
+        // With the value it is stored everywhere, and the body is back.
+        for held in [None, Some(&older), Some(&stub)] {
+            assert_eq!(
+                put(held, None, &ended),
+                (Answer::Stored, Some(ended.clone()))
+            );
+        }
+        // A newer value came in between: that is no reason to refuse, nor to change anything.
+        let newer = value(7);
+        for incoming in [&expire, &ended] {
+            let stored = (Answer::Stored, Some(newer.clone()));
+            assert_eq!(put(Some(&newer), None, incoming), stored);
+        }
+    }
+
+    /// Lost without it: of two deadlines the one that came last at a copy wins there, and another one elsewhere.
+    #[test]
+    fn the_later_of_two_deadlines_is_held() {
+        let held = both(&value(5), &deadline(5, 9, None));
+        for incoming in [
+            deadline(5, 8, Some(50)),
+            both(&value(5), &deadline(5, 8, Some(50))),
+        ] {
+            let refused = (Answer::Newer(stamp(9)), Some(held.clone()));
+            assert_eq!(put(Some(&held), None, &incoming), refused);
+        }
+        let later = both(&value(5), &deadline(5, 10, Some(50)));
+        assert_eq!(
+            put(Some(&held), None, &later),
+            (Answer::Stored, Some(later.clone()))
+        );
+        // A copy that may have lost something judges the deadline by its own stamp.
+        let floor = Some(stamp(9));
+        assert_eq!(put(None, floor, &later), (Answer::Stored, Some(later)));
+        let older = both(&value(5), &deadline(5, 9, None));
+        assert_eq!(put(None, floor, &older), (Answer::Floor(stamp(9)), None));
+    }
+
+    /// Lost without it: values that ended stay in memory for ever, or copies that let go of them differ.
+    #[test]
+    fn what_has_ended_shrinks_once() {
+        let entry = |object: &Object| Bytes::from(object.encode());
+        let ended = entry(&both(&value(5), &deadline(5, 8, Some(50))));
+        assert_eq!(KvVnode.ends_ms(&ended), Some(50));
+        assert_eq!(KvVnode.shrunk(&ended, 49), None);
+        let small = KvVnode.shrunk(&ended, 50).unwrap();
+        assert_eq!(KvVnode.digest(&small), KvVnode.digest(&ended));
+        assert_eq!(KvVnode.merge(Some(&small), &ended), Merged::Unchanged);
+        assert_eq!(KvVnode.ends_ms(&small), None);
+        for object in [
+            value(5),
+            Object::tombstone(stamp(5)),
+            deadline(5, 8, Some(50)),
+        ] {
+            assert_eq!(KvVnode.ends_ms(&entry(&object)), None);
+        }
+    }
 }

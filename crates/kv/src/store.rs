@@ -1,6 +1,6 @@
 //! This file answers: what may be asked of the store?
 //!
-//! Put, get and delete with their quorums, what each replica holds, and one command to any service. Each call returns
+//! Put, get and delete with their quorums (deadlines: [`crate::deadline`]), what each replica holds, and one command to any service. Each call returns
 //! at once; its caller is told once, perhaps before the call returns.
 
 use std::sync::Arc;
@@ -68,7 +68,11 @@ impl Engine {
         options: &PutOptions,
         done: Done<Result<PutOutcome, KvError>>,
     ) {
-        let checked = self.may_write(key, &write).and_then(|()| {
+        let length = match &write {
+            Write::Value { body, .. } | Write::ValueKeepingDeadline { body } => body.len(),
+            Write::Delete => 0,
+        };
+        let checked = self.may_write(key, length).and_then(|()| {
             let ring_n = self.view().ring().replicas;
             Ok(PutPolicy::new(options, &keyspace.defaults, ring_n)?)
         });
@@ -83,21 +87,20 @@ impl Engine {
                 return self.put_keeping_deadline(keyspace, key, body, policy, done);
             }
         };
-        self.start_put(keyspace, key, draft, policy, done);
+        self.start_put(keyspace, key, (draft, self.stamp()), policy, done);
     }
 
-    fn start_put(
+    pub(crate) fn start_put(
         &self,
         keyspace: &Keyspace,
         key: &[u8],
-        draft: Draft,
+        (draft, stamp): (Draft, Stamp),
         policy: PutPolicy,
         done: Done<Result<PutOutcome, KvError>>,
     ) {
         let (slot, key) = keyspace.locate(key);
         let view = self.view();
         let preflist = view.preflist(view.ring().partition_of(slot));
-        let stamp = self.stamp();
         let put = Put::new(
             policy,
             (**preflist).clone(),
@@ -133,7 +136,8 @@ impl Engine {
                 let live = version.filter(|version| version.is_live(wall_ms));
                 let at_ms = live.and_then(|version| version.ends_ms());
                 let draft = Draft::Value { body, at_ms };
-                engine.start_put(&space, &name, draft, policy, done);
+                let stamp = engine.stamp();
+                engine.start_put(&space, &name, (draft, stamp), policy, done);
             }
             Err(error) => done(Err(error)),
         });
@@ -283,12 +287,9 @@ impl Engine {
         Ok(())
     }
 
-    fn may_write(&self, key: &[u8], write: &Write) -> Result<(), KvError> {
+    /// Whether this node may coordinate a write of a value of so many bytes.
+    pub(crate) fn may_write(&self, key: &[u8], length: usize) -> Result<(), KvError> {
         self.may_read(key)?;
-        let length = match write {
-            Write::Value { body, .. } | Write::ValueKeepingDeadline { body } => body.len(),
-            Write::Delete => 0,
-        };
         let most = self.bounds().value_bytes;
         if length > most {
             return Err(KvError::Value { length, most });
@@ -307,7 +308,7 @@ impl Engine {
         }
     }
 
-    fn stamp(&self) -> Stamp {
+    pub(crate) fn stamp(&self) -> Stamp {
         self.clock().now(self.wall_ms())
     }
 }

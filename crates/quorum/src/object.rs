@@ -95,6 +95,26 @@ impl Version {
         self.deadline.as_ref()
     }
 
+    /// The stamp of the write that made this: the deadline's, where that was written later than the value.
+    pub fn written(&self) -> Option<Stamp> {
+        let later = self.later_deadline().map(|deadline| deadline.stamp);
+        later.or(self.stamp())
+    }
+
+    /// Whether `deadline`, which came alone, is for a value of which this lacks the body.
+    pub fn lacks_value_of(&self, deadline: &Deadline) -> bool {
+        match self.value {
+            Some((stamp, Kind::Stub { .. })) => stamp <= deadline.of,
+            Some((stamp, _)) => stamp < deadline.of,
+            None => true,
+        }
+    }
+
+    fn later_deadline(&self) -> Option<Deadline> {
+        let later = |d: &Deadline| self.stamp() != Some(d.of) || d.stamp != d.of;
+        self.deadline.filter(later)
+    }
+
     /// When the value held ends: none when it does not.
     pub fn ends_ms(&self) -> Option<u64> {
         let in_force = self.deadline.filter(|d| Some(d.of) == self.stamp());
@@ -152,9 +172,9 @@ impl Version {
     /// Why a replica that holds this refuses the put of `incoming`: the stamp that it holds, at or above the put's. None:
     /// it takes the put (which may be the very one that it holds; taking it again changes nothing).
     pub fn refuses(&self, incoming: &Version) -> Option<Stamp> {
-        match (incoming.value, incoming.deadline) {
-            (Some((stamp, _)), _) => self.stamp().filter(|&held| held > stamp),
-            (None, Some(new)) => {
+        match (incoming.value, incoming.later_deadline()) {
+            (Some((stamp, _)), None) => self.stamp().filter(|&held| held > stamp),
+            (_, Some(new)) => {
                 let same_value = self.deadline.filter(|held| held.of == new.of);
                 same_value
                     .map(|held| held.stamp)

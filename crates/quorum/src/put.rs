@@ -5,6 +5,7 @@
 //! not count. A replica that holds something newer refuses, and the put is stamped anew above that. After the answer the
 //! machine lingers until everyone has spoken or the deadline has come, and sees to it that each owner that has not
 //! stored the write has a hint. A delete is a put of a tombstone; EXPIRE and PERSIST are puts of a deadline.
+//! Who has the value gets the deadline alone; who says that it lacks the value gets both.
 
 use bytes::Bytes;
 use rkv_ring::{NodeName, Preflist, RingId};
@@ -35,13 +36,15 @@ pub enum Draft {
     Deadline {
         /// When that value ends, in unix milliseconds; none lifts a deadline set before.
         at_ms: Option<u64>,
-        /// The value it is for.
+        /// The stamp of the value it is for.
         of: Stamp,
+        /// That value as it was read: copies that lack it get it under its own stamp, as a repair would bring it.
+        value: Object,
     },
 }
 
 impl Draft {
-    /// The object that is written under `stamp`.
+    /// The object that is written under `stamp`; of a deadline nothing else.
     pub fn stamped(&self, stamp: Stamp) -> Object {
         match self {
             Draft::Value { body, at_ms: None } => Object::value(stamp, body.clone()),
@@ -50,12 +53,21 @@ impl Draft {
                 at_ms: Some(at_ms),
             } => Object::value_until(stamp, body.clone(), *at_ms),
             Draft::Tombstone => Object::tombstone(stamp),
-            Draft::Deadline { at_ms, of } => Object::deadline(Deadline {
+            Draft::Deadline { at_ms, of, .. } => Object::deadline(Deadline {
                 at_ms: *at_ms,
                 stamp,
                 of: *of,
             }),
         }
+    }
+
+    /// The same with all that a copy needs which lacks the value that a deadline is for.
+    pub fn whole(&self, stamp: Stamp) -> Object {
+        let mut whole = self.stamped(stamp);
+        if let Draft::Deadline { value, .. } = self {
+            whole.merge(value);
+        }
+        whole
     }
 }
 
@@ -69,6 +81,8 @@ pub enum Answer {
     /// Refused: it takes nothing stamped at or below this, and need not hold anything newer (it is catching up, or it
     /// reaped a deletion). The write is missing there.
     Floor(Stamp),
+    /// Not stored: it lacks the value that the deadline is for.
+    Lacks,
     /// Declined for another reason.
     Refused(Refusal),
 }
@@ -171,6 +185,8 @@ pub struct Put {
     stamp: Stamp,
     roster: Roster<Says>,
     hints: Vec<Hint>,
+    /// Nodes that lack the value which the deadline is for.
+    lacking: Vec<NodeName>,
     needed: Tally,
     restamps: u8,
     /// It was refused once more after the last restamp.
@@ -196,6 +212,7 @@ impl Put {
             stamp,
             roster: Roster::new(preflist, policy.n),
             hints: Vec::new(),
+            lacking: Vec::new(),
             needed: Tally::default(),
             restamps: 0,
             beaten: false,
@@ -294,6 +311,7 @@ impl Put {
             Answer::Newer(held) if held == self.stamp => (Says::Stored, None),
             Answer::Newer(held) => (Says::Newer, Some(held)),
             Answer::Floor(held) => (Says::Floor, Some(held)),
+            Answer::Lacks => return self.lacks(now_ms, node, ask),
             Answer::Refused(refusal) => return self.roster.refuse(now_ms, node, ask, refusal),
         };
         let Some(seat) = self.roster.awaited(node, ask) else {
@@ -302,6 +320,21 @@ impl Put {
         seat.standing = Standing::Answered(says);
         if let Some(held) = beaten_by.filter(|_| now_ms < self.deadline_ms) {
             self.restamp(held, clock);
+        }
+    }
+
+    /// Asks once more, with the value.
+    fn lacks(&mut self, now_ms: u64, node: &NodeName, ask: Ask) {
+        if self.lacking.contains(node) {
+            let refusal = Refusal::Failed {
+                message: "it lacks the value that it was sent".to_owned(),
+                maybe_applied: false,
+            };
+            return self.roster.refuse(now_ms, node, ask, refusal);
+        }
+        if let Some(seat) = self.roster.awaited(node, ask) {
+            seat.standing = Standing::Idle;
+            self.lacking.push(node.clone());
         }
     }
 
@@ -420,7 +453,10 @@ impl Put {
                 .iter()
                 .filter(|hint| hint.carrier.as_ref().is_some_and(rides));
             let hint_for = carried.map(|hint| hint.owner.clone()).collect();
-            let object = self.draft.stamped(self.stamp);
+            let object = match role == Role::Fallback || self.lacking.contains(&to) {
+                true => self.draft.whole(self.stamp),
+                false => self.draft.stamped(self.stamp),
+            };
             let ask = self.roster.ask(index);
             effects.push(Effect::Send {
                 to,
@@ -463,7 +499,7 @@ impl Put {
                 carrier: None,
             });
             self.hints.extend(hints);
-            let object = self.draft.stamped(self.stamp);
+            let object = self.draft.whole(self.stamp);
             effects.push(Effect::Hint {
                 to,
                 role,

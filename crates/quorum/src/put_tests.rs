@@ -96,11 +96,16 @@ impl Talk {
                 hint_for,
             } => {
                 self.asks.entry(to.clone()).or_default().push(ask);
-                let time = object.version().stamp().unwrap().time;
+                let deadline = object.version().deadline().map(|d| d.stamp.time);
+                let what = match (object.version().stamp().map(|s| s.time), deadline) {
+                    (Some(value), Some(deadline)) => format!("{to}@{value}+{deadline}"),
+                    (Some(value), None) => format!("{to}@{value}"),
+                    (None, deadline) => format!("{to}-{}", deadline.unwrap()),
+                };
                 match (role, &hint_for[..]) {
-                    (Role::Owner, []) => format!("{to}@{time}"),
-                    (Role::Owner, hints) => format!("{to}@{time} keys {}", list(hints)),
-                    (Role::Fallback, hints) => format!("{to}@{time} for {}", list(hints)),
+                    (Role::Owner, []) => what,
+                    (Role::Owner, hints) => format!("{what} keys {}", list(hints)),
+                    (Role::Fallback, hints) => format!("{what} for {}", list(hints)),
                 }
             }
             Effect::Hint {
@@ -536,11 +541,60 @@ fn drafts_become_what_they_say() {
     let deadline = Draft::Deadline {
         at_ms: None,
         of: stamp(1),
+        value: Object::value(stamp(1), Bytes::from_static(b"x")),
+    };
+    let (alone, whole) = (deadline.stamped(s), deadline.whole(s));
+    for object in [&alone, &whole] {
+        let written = object.version().deadline().map(|d| (d.of, d.stamp));
+        assert_eq!(written, Some((stamp(1), s)));
     }
-    .stamped(s);
     assert_eq!(
-        deadline.version().deadline().map(|d| (d.of, d.stamp)),
-        Some((stamp(1), s))
+        (alone.version().stamp(), &whole.body()[..]),
+        (None, &b"x"[..])
+    );
+}
+
+/// Lost without it: a deadline takes the place of that of an older value on a copy that never got the newer one; or it is
+/// never stored there, and a value of megabytes crosses the network for every EXPIRE.
+#[test]
+fn who_lacks_the_value_gets_it_with_the_deadline() {
+    let draft = Draft::Deadline {
+        at_ms: Some(5),
+        of: stamp(7),
+        value: Object::value(stamp(7), Bytes::from_static(b"x")),
+    };
+    let deadline = |places: &str, fallbacks: &str| {
+        let mut t = Talk::of(policy(3, 2, 0), places, fallbacks);
+        let preflist = preflist(1, places, fallbacks);
+        t.put = Put::new(
+            policy(3, 2, 0),
+            preflist,
+            draft.clone(),
+            stamp(100),
+            "a".into(),
+        );
+        t
+    };
+    let mut t = deadline("abc", "");
+    assert_eq!(t.begin(), "a-100, b-100, c-100");
+    assert_eq!(t.says("b", Answer::Lacks), "b@7+100");
+    assert_eq!(t.stored("a"), "");
+    assert_eq!(t.stored("b"), "ok@100 [a0:ok b1:ok]");
+    assert_eq!(
+        t.says("c", Answer::Lacks),
+        "c@7+100",
+        "also after the answer"
+    );
+    assert_eq!(
+        t.says("c", Answer::Lacks),
+        "hint c at a primary, end",
+        "but once"
+    );
+    let mut t = deadline("abC", "d");
+    assert_eq!(t.begin(), "a-100, b-100, d@7+100 for c");
+    assert!(
+        t.says("a", Answer::Newer(stamp(200)))
+            .starts_with("a-201, b-201, d@7+201")
     );
 }
 

@@ -6,7 +6,7 @@
 
 use crate::error::{shown, shown_within};
 use crate::table::TABLE;
-use crate::{CommandError, Request};
+use crate::{CommandError, Request, refusals};
 
 /// A command, or a subcommand of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +16,26 @@ pub enum Name {
     Set,
     Del,
     Exists,
+    MGet,
+    MSet,
+    SetEx,
+    PSetEx,
+    GetEx,
+    GetRange,
+    SubStr,
+    StrLen,
+    Type,
+    Unlink,
+    Touch,
+    Expire,
+    PExpire,
+    ExpireAt,
+    PExpireAt,
+    Ttl,
+    PTtl,
+    ExpireTime,
+    PExpireTime,
+    Persist,
     RkvPut,
     RkvGet,
     RkvDelete,
@@ -102,6 +122,8 @@ pub struct Spec {
 pub struct Keys {
     /// 1: only that one; -1: all that follow, too.
     pub last: i32,
+    /// How far each is from the one before: 2, where values stand between.
+    pub step: i32,
     /// What is done with them.
     pub access: &'static [&'static str],
     /// What is particular about that.
@@ -135,7 +157,7 @@ pub fn find(request: &Request) -> Result<&'static Spec, CommandError> {
     let spec = args
         .first()
         .and_then(|name| named(TABLE, name))
-        .ok_or_else(|| unknown(request))?;
+        .ok_or_else(|| not_served(request))?;
     let spec = match args.get(1) {
         Some(subcommand) if !spec.subcommands.is_empty() => named(spec.subcommands, subcommand)
             .ok_or_else(|| CommandError::UnknownSubcommand {
@@ -170,6 +192,17 @@ fn named(specs: &'static [Spec], text: &[u8]) -> Option<&'static Spec> {
     specs
         .iter()
         .find(|spec| text.eq_ignore_ascii_case(spec.own_text().as_bytes()))
+}
+
+fn not_served(request: &Request) -> CommandError {
+    let name = request.args.first().map_or(&b""[..], |name| name);
+    match refusals::text_for(name) {
+        Some(text) => CommandError::Refused {
+            name: shown(name).to_ascii_uppercase(),
+            text,
+        },
+        None => unknown(request),
+    }
 }
 
 /// As Redis: the arguments are shown until they fill 128 bytes, and the last of them is cut to what is left.

@@ -106,22 +106,26 @@ pub fn get_keys(command: &Request) -> Result<Reply, CommandError> {
         CommandError::WrongArity(_) => CommandError::GetKeysArity,
         _ => CommandError::NotACommand,
     })?;
-    let keys = keys(spec, command);
-    if keys.is_empty() {
+    let mut keys = keys(spec, command).cloned().peekable();
+    if keys.peek().is_none() {
         Err(CommandError::NoKeys)
     } else {
-        Ok(Reply::bulks(keys.iter().cloned()))
+        Ok(Reply::bulks(keys))
     }
 }
 
 /// The keys of a request of this command, as they stand in it.
-pub fn keys<'a>(spec: &Spec, request: &'a Request) -> &'a [Bytes] {
+pub fn keys<'a>(spec: &Spec, request: &'a Request) -> impl Iterator<Item = &'a Bytes> + use<'a> {
+    let step = spec
+        .keys
+        .map_or(1, |keys| keys.step.unsigned_abs() as usize);
     let end = match spec.keys {
         None => 1,
         Some(Keys { last: 1, .. }) => 2,
         Some(_) => request.args.len(),
     };
-    request.args.get(1..end).unwrap_or(&[])
+    let all = request.args.get(1..end).unwrap_or(&[]);
+    all.iter().step_by(step)
 }
 
 /// HELP of a command of several, in Redis' form.
@@ -147,14 +151,16 @@ pub fn help(container: Name) -> Reply {
 }
 
 fn row(spec: &Spec) -> Reply {
-    let (first, last, step) = spec.keys.map_or((0, 0, 0), |keys| (1, keys.last, 1));
+    let (first, last, step) = spec
+        .keys
+        .map_or((0, 0, 0), |keys| (1, keys.last, keys.step));
     Reply::Array(vec![
         Reply::bulk(spec.text),
         Reply::Integer(spec.arity.into()),
         simple_set(spec.flags),
         Reply::Integer(first),
         Reply::Integer(last.into()),
-        Reply::Integer(step),
+        Reply::Integer(step.into()),
         simple_set(spec.categories),
         Reply::Set(spec.tips.iter().map(|tip| Reply::bulk(*tip)).collect()),
         Reply::Set(spec.keys.iter().map(key_specification).collect()),
@@ -178,7 +184,7 @@ fn key_specification(keys: &Keys) -> Reply {
     let last = if keys.last == 1 { 0 } else { keys.last };
     let range = map([
         ("lastkey", Reply::Integer(last.into())),
-        ("keystep", Reply::Integer(1)),
+        ("keystep", Reply::Integer(keys.step.into())),
         ("limit", Reply::Integer(0)),
     ]);
     let find = map([("type", Reply::bulk("range")), ("spec", range)]);
@@ -279,7 +285,10 @@ mod tests {
         );
         assert_eq!(
             list_of("FILTERBY ACLCAT string"),
-            Reply::bulks(["get", "set", "rkv.put", "rkv.get"])
+            Reply::bulks([
+                "get", "set", "mget", "mset", "setex", "psetex", "getex", "getrange", "substr",
+                "strlen", "rkv.put", "rkv.get"
+            ])
         );
         assert_eq!(list_of("filterby module x"), Reply::EMPTY);
         assert_eq!(
@@ -298,6 +307,7 @@ mod tests {
         assert_eq!(of("get a"), Ok(Reply::bulks(["a"])));
         assert_eq!(of("set a b EX 1"), Ok(Reply::bulks(["a"])));
         assert_eq!(of("del a b"), Ok(Reply::bulks(["a", "b"])));
+        assert_eq!(of("mset a 1 b 2"), Ok(Reply::bulks(["a", "b"])));
         assert_eq!(of("ping"), Err(CommandError::NoKeys));
         assert_eq!(of("get"), Err(CommandError::GetKeysArity));
         assert_eq!(of("foo a"), Err(CommandError::NotACommand));

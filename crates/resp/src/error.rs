@@ -49,6 +49,23 @@ pub enum CommandError {
     /// A time to live that is not positive, or ends beyond what can be told, for the command of this name.
     #[error("ERR invalid expire time in '{0}' command")]
     InvalidExpire(&'static str),
+    /// EXPIRE with an option that is none.
+    #[error("ERR Unsupported option {0}")]
+    ExpireOption(String),
+    /// EXPIRE with options that exclude one another.
+    #[error("ERR NX and XX, GT or LT options at the same time are not compatible")]
+    ExpireNx,
+    /// Likewise.
+    #[error("ERR GT and LT options at the same time are not compatible")]
+    ExpireGtLt,
+    /// A command of Redis that is not served, and what to do instead.
+    #[error("ERR {name} {text}")]
+    Refused {
+        /// In upper case.
+        name: String,
+        /// Why, and the remedy.
+        text: &'static str,
+    },
     /// A database that is not configured.
     #[error("ERR DB index is out of range")]
     DbIndex,

@@ -8,7 +8,9 @@
 //!
 //! - [`frame`] bytes to [`Request`]s (arrays of bulk strings, and inline lines)
 //! - [`command`] which command a request names; [`table`] is the one table of all of them
-//! - [`typed`] a request to the [`Command`] that it asks for; [`set`] and [`own`] hold the options
+//! - [`typed`] a request to the [`Command`] that it asks for; [`set`], [`expire`], [`look`] and [`own`] hold
+//!   the options
+//! - `refusals` what is said of Redis commands that are not served
 //! - [`error`] what a request that asks for nothing possible is told
 //! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns
 //! - [`reply`] a [`Reply`] to bytes, RESP2 or RESP3
@@ -18,11 +20,14 @@ pub mod answer;
 pub mod command;
 pub mod describe;
 pub mod error;
+pub mod expire;
 pub mod frame;
 pub mod glob;
 mod inline;
 mod integer;
+pub mod look;
 pub mod own;
+mod refusals;
 pub mod reply;
 pub mod set;
 pub mod table;

@@ -72,6 +72,7 @@ const ABOUT_COMMANDS: Spec = Spec {
 const fn one_key(access: &'static [&'static str]) -> Option<Keys> {
     Some(Keys {
         last: 1,
+        step: 1,
         access,
         notes: None,
     })
@@ -80,10 +81,19 @@ const fn one_key(access: &'static [&'static str]) -> Option<Keys> {
 const fn all_keys(access: &'static [&'static str]) -> Option<Keys> {
     Some(Keys {
         last: -1,
+        step: 1,
         access,
         notes: None,
     })
 }
+
+/// Each key with its value behind it.
+const PAIRS: Option<Keys> = Some(Keys {
+    last: -1,
+    step: 2,
+    access: &["OW", "update"],
+    notes: None,
+});
 
 const SUM_OF_SHARDS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
 
@@ -108,6 +118,7 @@ pub const TABLE: &[Spec] = &[
         flags: &["write", "denyoom"],
         keys: Some(Keys {
             last: 1,
+            step: 1,
             access: &["RW", "access", "update", "variable_flags"],
             notes: Some("RW and ACCESS due to the optional `GET` argument"),
         }),
@@ -139,6 +150,263 @@ pub const TABLE: &[Spec] = &[
         tips: SUM_OF_SHARDS,
         usage: "key [key ...]",
         summary: "Counts which of the keys exist.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::MGet,
+        text: "mget",
+        arity: -2,
+        flags: &["readonly", "fast"],
+        keys: all_keys(&["RO", "access"]),
+        categories: &["@read", "@string", "@fast"],
+        tips: &["request_policy:multi_shard"],
+        usage: "key [key ...]",
+        summary: "Returns the values of keys, each read by itself.",
+        group: "string",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::MSet,
+        text: "mset",
+        arity: -3,
+        flags: &["write", "denyoom"],
+        keys: PAIRS,
+        categories: &["@write", "@string", "@slow"],
+        tips: &[
+            "request_policy:multi_shard",
+            "response_policy:all_succeeded",
+        ],
+        usage: "key value [key value ...]",
+        summary: "Sets keys, each written by itself: not atomic.",
+        since: "1.0.1",
+        group: "string",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::SetEx,
+        text: "setex",
+        arity: 4,
+        flags: &["write", "denyoom"],
+        keys: one_key(&["OW", "update"]),
+        categories: &["@write", "@string", "@slow"],
+        usage: "key seconds value",
+        summary: "Sets the value of a key that expires in so many seconds.",
+        since: "2.0.0",
+        group: "string",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::PSetEx,
+        text: "psetex",
+        arity: 4,
+        flags: &["write", "denyoom"],
+        keys: one_key(&["OW", "update"]),
+        categories: &["@write", "@string", "@slow"],
+        usage: "key milliseconds value",
+        summary: "Sets the value of a key that expires in so many milliseconds.",
+        since: "2.6.0",
+        group: "string",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::GetEx,
+        text: "getex",
+        arity: -2,
+        flags: &["write", "fast"],
+        keys: Some(Keys {
+            last: 1,
+            step: 1,
+            access: &["RW", "access", "update"],
+            notes: Some("RW and UPDATE because it changes the TTL"),
+        }),
+        categories: &["@write", "@string", "@fast"],
+        usage: "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]",
+        summary: "Returns the value of a key, and then sets when it expires.",
+        since: "6.2.0",
+        group: "string",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::GetRange,
+        text: "getrange",
+        arity: 4,
+        flags: &["readonly"],
+        keys: one_key(&["RO", "access"]),
+        categories: &["@read", "@string", "@slow"],
+        usage: "key start end",
+        summary: "Returns a part of a key's value.",
+        since: "2.4.0",
+        group: "string",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::SubStr,
+        text: "substr",
+        arity: 4,
+        flags: &["readonly"],
+        keys: one_key(&["RO", "access"]),
+        categories: &["@read", "@string", "@slow"],
+        usage: "key start end",
+        summary: "Returns a part of a key's value.",
+        group: "string",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::StrLen,
+        text: "strlen",
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: one_key(&["RO"]),
+        categories: &["@read", "@string", "@fast"],
+        usage: "key",
+        summary: "Returns the length of a key's value.",
+        since: "2.2.0",
+        group: "string",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Type,
+        text: "type",
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: one_key(&["RO"]),
+        categories: &["@keyspace", "@read", "@fast"],
+        usage: "key",
+        summary: "Returns what kind of value a key has: string or none.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Unlink,
+        text: "unlink",
+        arity: -2,
+        flags: &["write", "fast"],
+        keys: all_keys(&["RM", "delete"]),
+        categories: &["@keyspace", "@write", "@fast"],
+        tips: SUM_OF_SHARDS,
+        usage: "key [key ...]",
+        summary: "Deletes keys, each by itself, as DEL does.",
+        since: "4.0.0",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Touch,
+        text: "touch",
+        arity: -2,
+        flags: &["readonly", "fast"],
+        keys: all_keys(&["RO"]),
+        categories: &["@keyspace", "@read", "@fast"],
+        tips: SUM_OF_SHARDS,
+        usage: "key [key ...]",
+        summary: "Counts which of the keys exist; keys have no access time.",
+        since: "3.2.1",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Expire,
+        text: "expire",
+        arity: -3,
+        flags: &["write", "fast"],
+        keys: one_key(&["RW", "update"]),
+        categories: &["@keyspace", "@write", "@fast"],
+        usage: "key seconds [NX|XX|GT|LT]",
+        summary: "Sets in how many seconds a key expires. NX, XX, GT and LT are judged by what was read.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::PExpire,
+        text: "pexpire",
+        arity: -3,
+        flags: &["write", "fast"],
+        keys: one_key(&["RW", "update"]),
+        categories: &["@keyspace", "@write", "@fast"],
+        usage: "key milliseconds [NX|XX|GT|LT]",
+        summary: "Sets in how many milliseconds a key expires. NX, XX, GT and LT are judged by what was read.",
+        since: "2.6.0",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::ExpireAt,
+        text: "expireat",
+        arity: -3,
+        flags: &["write", "fast"],
+        keys: one_key(&["RW", "update"]),
+        categories: &["@keyspace", "@write", "@fast"],
+        usage: "key unix-time-seconds [NX|XX|GT|LT]",
+        summary: "Sets at which second a key expires. NX, XX, GT and LT are judged by what was read.",
+        since: "1.2.0",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::PExpireAt,
+        text: "pexpireat",
+        arity: -3,
+        flags: &["write", "fast"],
+        keys: one_key(&["RW", "update"]),
+        categories: &["@keyspace", "@write", "@fast"],
+        usage: "key unix-time-milliseconds [NX|XX|GT|LT]",
+        summary: "Sets at which millisecond a key expires. NX, XX, GT and LT are judged by what was read.",
+        since: "2.6.0",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Ttl,
+        text: "ttl",
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: one_key(&["RO", "access"]),
+        categories: &["@keyspace", "@read", "@fast"],
+        tips: &["nondeterministic_output"],
+        usage: "key",
+        summary: "Returns in how many seconds a key expires.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::PTtl,
+        text: "pttl",
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: one_key(&["RO", "access"]),
+        categories: &["@keyspace", "@read", "@fast"],
+        tips: &["nondeterministic_output"],
+        usage: "key",
+        summary: "Returns in how many milliseconds a key expires.",
+        since: "2.6.0",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::ExpireTime,
+        text: "expiretime",
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: one_key(&["RO", "access"]),
+        categories: &["@keyspace", "@read", "@fast"],
+        usage: "key",
+        summary: "Returns at which second a key expires.",
+        since: "7.0.0",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::PExpireTime,
+        text: "pexpiretime",
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: one_key(&["RO", "access"]),
+        categories: &["@keyspace", "@read", "@fast"],
+        usage: "key",
+        summary: "Returns at which millisecond a key expires.",
+        since: "7.0.0",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Persist,
+        text: "persist",
+        arity: 2,
+        flags: &["write", "fast"],
+        keys: one_key(&["RW", "update"]),
+        categories: &["@keyspace", "@write", "@fast"],
+        usage: "key",
+        summary: "Takes away when a key expires.",
+        since: "2.2.0",
         ..COMMAND
     },
     Spec {

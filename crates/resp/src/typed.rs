@@ -8,9 +8,11 @@ use bytes::Bytes;
 
 use crate::describe::ListFilter;
 use crate::error::shown;
+use crate::expire::{self, At, ExpireIf, GetEx, Unit};
 use crate::frame::Args;
+use crate::look::{Look, Range};
 use crate::own::Options;
-use crate::set::SetOptions;
+use crate::set::{Expire, SetOptions};
 use crate::{CommandError, Name, Protocol, Request, integer};
 
 /// A request with its arguments read. Keys and values are slices of the receive buffer ([`crate::frame`]).
@@ -27,10 +29,39 @@ pub enum Command {
         /// What else is to be done.
         options: SetOptions,
     },
-    /// DEL of at least one key.
+    /// DEL or UNLINK of at least one key.
     Del(Args),
-    /// EXISTS of at least one key; one given twice counts twice.
+    /// EXISTS or TOUCH of at least one key; one given twice counts twice.
     Exists(Args),
+    /// MGET of at least one key.
+    MGet(Args),
+    /// MSET: key and value in turn, one pair at least.
+    MSet(Args),
+    /// GETEX
+    GetEx {
+        /// The key.
+        key: Bytes,
+        /// What becomes of its deadline.
+        change: GetEx,
+    },
+    /// STRLEN, TYPE, GETRANGE, SUBSTR, TTL and its kin.
+    Look {
+        /// The key.
+        key: Bytes,
+        /// What is asked of it.
+        look: Look,
+    },
+    /// EXPIRE and its kin.
+    Expire {
+        /// The key.
+        key: Bytes,
+        /// When it is to end.
+        at: At,
+        /// On which condition.
+        condition: ExpireIf,
+    },
+    /// PERSIST
+    Persist(Bytes),
     /// RKV.PUT
     RkvPut {
         /// The key.
@@ -188,8 +219,37 @@ impl Command {
                     options,
                 }
             }
-            Name::Del => Command::Del(args.rest(1)),
-            Name::Exists => Command::Exists(args.rest(1)),
+            Name::Del | Name::Unlink => Command::Del(args.rest(1)),
+            Name::Exists | Name::Touch => Command::Exists(args.rest(1)),
+            Name::MGet => Command::MGet(args.rest(1)),
+            Name::MSet => match args.args.len() % 2 {
+                1 => Command::MSet(args.rest(1)),
+                _ => return Err(CommandError::WrongArity("mset")),
+            },
+            Name::SetEx => args.set_until(true)?,
+            Name::PSetEx => args.set_until(false)?,
+            Name::GetEx => {
+                let change = GetEx::parse(args.from(2))?;
+                Command::GetEx {
+                    key: args.take(1)?,
+                    change,
+                }
+            }
+            Name::GetRange | Name::SubStr => {
+                let range = Range::parse(&args.take(2)?, &args.take(3)?)?;
+                args.look(Look::Range(range))?
+            }
+            Name::StrLen => args.look(Look::Length)?,
+            Name::Type => args.look(Look::Type)?,
+            Name::Ttl => args.look(Look::TtlSeconds)?,
+            Name::PTtl => args.look(Look::TtlMs)?,
+            Name::ExpireTime => args.look(Look::EndsSeconds)?,
+            Name::PExpireTime => args.look(Look::EndsMs)?,
+            Name::Expire => args.expire(true, true)?,
+            Name::PExpire => args.expire(false, true)?,
+            Name::ExpireAt => args.expire(true, false)?,
+            Name::PExpireAt => args.expire(false, false)?,
+            Name::Persist => Command::Persist(args.take(1)?),
             Name::RkvPut => {
                 let options = Options::parse(name, args.from(3))?;
                 Command::RkvPut {
@@ -276,6 +336,44 @@ impl Arguments {
         match self.args.get_mut(at) {
             Some(arg) => Ok(std::mem::take(arg)),
             None => Err(arity()),
+        }
+    }
+
+    fn look(&mut self, look: Look) -> Result<Command, CommandError> {
+        let key = self.take(1)?;
+        Ok(Command::Look { key, look })
+    }
+
+    fn expire(&mut self, in_seconds: bool, from_now: bool) -> Result<Command, CommandError> {
+        let condition = expire::condition(self.from(3))?;
+        let at = self.unit(in_seconds, from_now).at(&self.take(2)?)?;
+        Ok(Command::Expire {
+            key: self.take(1)?,
+            at,
+            condition,
+        })
+    }
+
+    /// SETEX, PSETEX
+    fn set_until(&mut self, in_seconds: bool) -> Result<Command, CommandError> {
+        let expire = match self.unit(in_seconds, true).positive(&self.take(2)?)? {
+            At::In(ms) | At::Unix(ms) => Expire::In(ms.unsigned_abs()),
+        };
+        Ok(Command::Set {
+            key: self.take(1)?,
+            value: self.take(3)?,
+            options: SetOptions {
+                expire,
+                ..SetOptions::default()
+            },
+        })
+    }
+
+    fn unit(&self, in_seconds: bool, from_now: bool) -> Unit {
+        Unit {
+            command: self.name.spec().text,
+            in_seconds,
+            from_now,
         }
     }
 
@@ -424,7 +522,6 @@ mod tests {
 
     use super::*;
     use crate::command::{self, tests::request};
-    use crate::set::Expire;
 
     fn understand(request: Request) -> Result<Command, CommandError> {
         Command::parse(command::find(&request)?.name, request)
@@ -502,6 +599,41 @@ mod tests {
                 },
             ),
             ("rkv.preflist a", Command::RkvPreflist(a())),
+            ("unlink a b", Command::Del(args("a b"))),
+            ("touch a a", Command::Exists(args("a a"))),
+            ("mget a b", Command::MGet(args("a b"))),
+            ("mset a 1 b 2", Command::MSet(args("a 1 b 2"))),
+            (
+                "setex a 1 b",
+                Command::Set {
+                    key: a(),
+                    value: b(),
+                    options: expire,
+                },
+            ),
+            (
+                "substr a -2 5",
+                Command::Look {
+                    key: a(),
+                    look: Look::Range(Range { first: -2, last: 5 }),
+                },
+            ),
+            (
+                "expireat a 2 xx",
+                Command::Expire {
+                    key: a(),
+                    at: At::Unix(2_000),
+                    condition: ExpireIf::Set,
+                },
+            ),
+            (
+                "pttl a",
+                Command::Look {
+                    key: a(),
+                    look: Look::TtlMs,
+                },
+            ),
+            ("persist a", Command::Persist(a())),
             ("ping", Command::Ping(None)),
             ("ping a", Command::Ping(Some(a()))),
             ("quit now", Command::Quit),
@@ -560,6 +692,26 @@ mod tests {
                 "ping a b",
                 "ERR wrong number of arguments for 'ping' command",
             ),
+            (
+                "mset a 1 b",
+                "ERR wrong number of arguments for 'mset' command",
+            ),
+            ("setex a 0 v", "ERR invalid expire time in 'setex' command"),
+            (
+                "psetex a x v",
+                "ERR value is not an integer or out of range",
+            ),
+            ("pexpire a 1 foo", "ERR Unsupported option foo"),
+            (
+                "expireat a 9223372036854776",
+                "ERR invalid expire time in 'expireat' command",
+            ),
+            ("expire a x foo", "ERR Unsupported option foo"),
+            (
+                "substr a 0 x",
+                "ERR value is not an integer or out of range",
+            ),
+            ("getex a EX", "ERR syntax error"),
             ("hello 4", "NOPROTO unsupported protocol version"),
             (
                 "hello x",

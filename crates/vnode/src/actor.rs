@@ -8,7 +8,7 @@
 //! In reading order: `event` all that can happen and all it may wish for · `commands` reads and writes · `writes` what
 //! follows when one has landed · `hints` what owners missed · `giving` and `forwarding` a move's source · `receiving`
 //! its target · `comparing` exchanges with peers · `coming_back` a copy after a restart · `repair` one that is quiet ·
-//! `leaving` one out of the row · `ring_change` what a new ring means for it · `absorbing` another cluster's data ·
+//! `shrinking` what has ended · `leaving` one out of the row · `ring_change` what a new ring means for it · `absorbing` another cluster's data ·
 //! `ids` whose request an answer is for.
 
 mod absorbing;
@@ -25,6 +25,7 @@ mod leaving;
 mod receiving;
 mod repair;
 mod ring_change;
+mod shrinking;
 mod writes;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ use giving::Giving;
 use hints::Hinting;
 use leaving::Leaving;
 use repair::Repair;
+use shrinking::Shrinking;
 use writes::Then;
 
 /// One copy.
@@ -77,6 +79,7 @@ pub struct Actor {
     pub(crate) leaving: Leaving,
     catch_up: Option<CatchUp>,
     repair: Repair,
+    shrinking: Shrinking,
     ids: Ids,
     /// Comparisons that found something to mend, for metrics and for the check that they stand still.
     pub(crate) repairs: u64,
@@ -111,6 +114,7 @@ impl Actor {
             leaving: Leaving::default(),
             catch_up: None,
             repair: Repair::default(),
+            shrinking: Shrinking::default(),
             ids: Ids::new(id, seed),
             repairs: 0,
         }
@@ -134,6 +138,7 @@ impl Actor {
             || self.giving.out.is_some()
             || self.hinting.drain.is_some()
             || self.repair.is_under_way()
+            || self.shrinking.is_under_way()
             || !self.gated.is_empty()
             || !self.relays.is_empty()
     }
@@ -201,6 +206,7 @@ impl Actor {
         self.pump_comparisons(cx, effects);
         self.end_repair(cx);
         self.pump_hints(cx, effects);
+        self.run_shrinking(cx, effects);
     }
 
     /// What it holds, to compare and to send.

@@ -18,4 +18,6 @@ pub enum Fault {
     EmptiedCopyVotes,
     /// Hints go to the owner of the day they were written.
     HintToOldOwner,
+    /// EXPIRE writes the value that it read once more, with the deadline.
+    ExpireRewritesValue,
 }

@@ -106,7 +106,7 @@ impl HandoffIn {
         }
         if self.merged == [mark.items, mark.forwards] {
             self.mark = None;
-            return Some((mark.forwards, totals == mark.totals));
+            return Some((mark.forwards, totals.is_equal_copy(&mark.totals)));
         }
         None
     }

@@ -1,8 +1,8 @@
 //! This file answers: how do the hints of one partition reach its owners?
 //!
 //! Page by page: each hint goes to those of today's owners that need it and are up; when all of these have stored and
-//! synced it, it is dropped, or rewritten for those that are not there. A hint that changed meanwhile stays. A refusal
-//! is waited for; nothing is dropped on a guess.
+//! synced it, it is dropped, or rewritten for those that are not there. A hint that changed meanwhile stays, and so does
+//! one that owners of a newer ring need. A refusal is waited for; nothing is dropped on a guess.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +34,19 @@ struct OnItsWay {
     sent_to: Vec<NodeName>,
     absent: Vec<NodeName>,
     here: bool,
+}
+
+impl OnItsWay {
+    /// Whether all that need it by the ring of now were thought of when it was sent. A ring that came meanwhile names
+    /// others, and an answer says nothing about them.
+    fn is_all(&self, cx: &Cx<'_>, owners: &[NodeName]) -> bool {
+        let is_thought_of = |node: &NodeName| match node == cx.view.me() {
+            true => self.here || self.hint.entry.is_none(),
+            false => self.sent_to.contains(node) || self.absent.contains(node),
+        };
+        let targets = self.hint.targets(cx.view.id(), owners);
+        cx.settings.fault == Fault::HintToOldOwner || targets.iter().all(is_thought_of)
+    }
 }
 
 /// The drain of one copy's hints.
@@ -205,8 +218,14 @@ impl HintDrain {
         let Contents { holding, vnode } = copy;
         let mut writes = Vec::new();
         let refused = std::mem::take(&mut self.refused);
+        let owners = cx.view.owners(self.copy.partition);
+        let mut begins_again = !refused.is_empty();
         for sent in std::mem::take(&mut self.page) {
             if sent.sent_to.iter().any(|node| refused.contains(node)) {
+                continue;
+            }
+            if !sent.is_all(cx, &owners) {
+                begins_again = true;
                 continue;
             }
             self.delivered += 1;
@@ -240,8 +259,8 @@ impl HintDrain {
                 writes.push((sent.key, Some(rest.encode())));
             }
         }
-        if !refused.is_empty() {
-            // What was refused is still there: begin again, after a while.
+        if begins_again {
+            // What was refused, or is to go to others too, is still there: begin again, after a while.
             self.cursor = holding.range(Space::Hint).0;
             self.not_before_ms = self.not_before_ms.max(cx.now_ms + REFUSED_MS);
         }

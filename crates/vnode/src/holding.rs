@@ -50,6 +50,8 @@ pub struct Holding {
     last_token: u64,
     totals: Totals,
     hints: Addressed,
+    /// No entry ends before this; some that did may have been replaced since.
+    first_end_ms: Option<u64>,
     /// Set when a write failed, so that what the totals counted is not there, or when there is another reason for doubt.
     miscounted: bool,
     /// The entry read last, so that a write that follows its read does not read again.
@@ -68,6 +70,7 @@ impl Holding {
             last_token: 0,
             totals: Totals::default(),
             hints: Addressed::default(),
+            first_end_ms: None,
             miscounted: false,
             recent: RefCell::new(None),
         }
@@ -82,11 +85,13 @@ impl Holding {
     /// Counts what the store has. Only right while nothing is under way.
     pub fn count(&mut self, store: &dyn Store, vnode: &dyn Vnode) -> Result<(), Error> {
         let mut totals = Totals::default();
+        let mut first_end_ms = None;
         let (mut from, to) = self.range(Space::Data);
         loop {
             let page = store.page(&from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
             for (key, value) in &page {
                 add(&mut totals, key, value, vnode);
+                first_end_ms = earlier(first_end_ms, vnode.ends_ms(value));
             }
             match page.last() {
                 Some((last, _)) => from = after(last),
@@ -107,6 +112,7 @@ impl Holding {
         }
         self.totals = totals;
         self.hints = hints;
+        self.first_end_ms = first_end_ms;
         self.miscounted = false;
         self.recent.take();
         Ok(())
@@ -115,6 +121,21 @@ impl Holding {
     /// What the copy amounts to, writes under way included.
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// No entry ends before this; `None`: none ends.
+    pub fn first_end_ms(&self) -> Option<u64> {
+        self.first_end_ms
+    }
+
+    /// All entries are about to be looked at: from here on only ends that are noted count.
+    pub fn forget_ends(&mut self) {
+        self.first_end_ms = None;
+    }
+
+    /// An entry ends then.
+    pub fn note_end(&mut self, ends_ms: Option<u64>) {
+        self.first_end_ms = earlier(self.first_end_ms, ends_ms);
     }
 
     /// How many hints it holds.
@@ -271,6 +292,7 @@ impl Holding {
         }
         if let Some(value) = value {
             add(&mut self.totals, key, value, vnode);
+            self.note_end(vnode.ends_ms(value));
         }
     }
 
@@ -343,6 +365,10 @@ pub fn after(key: &[u8]) -> Bytes {
     next.extend_from_slice(key);
     next.push(0);
     Bytes::from(next)
+}
+
+fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    a.into_iter().chain(b).min()
 }
 
 fn add(totals: &mut Totals, key: &[u8], value: &[u8], vnode: &dyn Vnode) {

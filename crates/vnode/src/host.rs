@@ -14,7 +14,7 @@ mod opening;
 mod report;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
@@ -26,6 +26,7 @@ use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId, ServiceId};
 
 use crate::actor::{Actor, Asked, Event, ReplyTo, asking_copy};
 use crate::budget::Budget;
+use crate::fault::Fault;
 use crate::phase::Phase;
 use crate::router::Route;
 use crate::settings::{Limits, Settings};
@@ -57,6 +58,8 @@ pub struct Host {
     hints: Mutex<HintsHeard>,
     upward: OnceLock<Arc<dyn Upward>>,
     sweep: AtomicUsize,
+    /// Whether this node's clock agrees with its peers'; not before somebody has said so.
+    clock_fits: AtomicBool,
     next_id: Mutex<u64>,
 }
 
@@ -124,6 +127,7 @@ impl Host {
             hints: Mutex::new(HintsHeard::default()),
             upward: OnceLock::new(),
             sweep: AtomicUsize::new(0),
+            clock_fits: AtomicBool::new(false),
         }))
     }
 
@@ -263,6 +267,16 @@ impl Host {
         self.tell_restless(|| Event::Tick);
         self.sweep();
         self.forget_parked();
+    }
+
+    /// Whether this node's clock agrees with its peers': else nothing that ended is let go of.
+    pub fn clock_fits(&self, fits: bool) {
+        self.clock_fits.store(fits, Ordering::Relaxed);
+    }
+
+    /// The fault that is built in.
+    pub fn fault(&self) -> Fault {
+        self.settings.fault
     }
 
     /// Shows time to a slice of all copies: none waits for longer than [`SWEEP_TICKS`].

@@ -69,6 +69,19 @@ pub trait Vnode: Send {
         xxhash_rust::xxh3::xxh3_64(entry)
     }
 
+    /// When an entry of this service ends by itself, in unix milliseconds; `None`: never, or it has shrunk already.
+    fn ends_ms(&self, entry: &[u8]) -> Option<u64> {
+        let _ = entry;
+        None
+    }
+
+    /// What is left of an entry that ended before `wall_ms`: of the same digest, and covered by what it was. `None`: it
+    /// stays as it is.
+    fn shrunk(&self, entry: &Bytes, wall_ms: u64) -> Option<Bytes> {
+        let _ = (entry, wall_ms);
+        None
+    }
+
     /// A transfer of this copy to `to` is about to begin; `Err` puts it off and tells people why.
     fn handoff_starting(&mut self, to: &NodeName) -> Result<(), String> {
         let _ = to;

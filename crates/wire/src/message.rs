@@ -118,7 +118,7 @@ pub enum Answer {
     Floor(Stamp),
     /// Here it is: the object is the body.
     Found,
-    /// Nothing here.
+    /// Nothing here; to a put of a deadline: not the value that it is for.
     NotFound,
     /// This copy may lack what it once acknowledged: what it has is the body (empty: nothing). Merged, not counted.
     CatchingUp,
@@ -165,7 +165,7 @@ pub enum CopyState {
     Absent,
 }
 
-/// How much a copy holds: equal totals mean equal copies (to 1 in 2^64).
+/// How much a copy holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Entries, tombstones included.
@@ -174,6 +174,13 @@ pub struct Totals {
     pub bytes: u64,
     /// Sum, modulo 2^64, of a hash of each entry's key and digest.
     pub hash: u64,
+}
+
+impl Totals {
+    /// Whether the copies are equal (to 1 in 2^64). Bytes do not tell: of equal copies one may have let go of what ended.
+    pub fn is_equal_copy(&self, other: &Totals) -> bool {
+        (self.entries, self.hash) == (other.entries, other.hash)
+    }
 }
 
 /// All that one node may say to another.

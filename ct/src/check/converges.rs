@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rkv_quorum::Version;
 use rkv_ring::Status;
 use rkv_storage::{Space, StoreKey};
 use rkv_wire::message::CopyState;
@@ -66,9 +65,12 @@ pub fn settled(nodes: &[SimNode]) -> Result<(), String> {
     };
     for partition in ring.partitions.partitions() {
         let (start, end) = StoreKey::range(Space::Data, 1, ring.partitions.slots(partition));
-        let mut first: Option<(String, BTreeMap<Bytes, Version>)> = None;
+        let mut first: Option<(String, BTreeMap<Bytes, u64>)> = None;
         for node in nodes.iter().filter(|node| !node.left) {
-            let mut held = versions(node);
+            let mut held: BTreeMap<Bytes, u64> = versions(node)
+                .into_iter()
+                .map(|(key, version)| (key, version.digest()))
+                .collect();
             held.retain(|key, _| *key >= start && *key < end);
             if !ring.owns(&node.name, partition) {
                 if !held.is_empty() {

@@ -9,6 +9,7 @@
 //! | [`quorum_meets`] | 5: a later get sees an acknowledged put |
 //! | [`votes`] | 6: only copies that count vote; "not applied" is on no disk |
 //! | [`order`] | 7: a later put ends higher |
+//! | [`deadlines`] | 9: an EXPIRE never undoes a SET, and what has ended never comes back |
 //! | [`converges`] | 10: in the end all copies are equal and nothing is under way |
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::sim::node::SimNode;
 
 pub mod converges;
 pub mod cover;
+pub mod deadlines;
 pub mod held;
 pub mod one_answerer;
 pub mod one_ring;
@@ -41,6 +43,7 @@ pub struct Observer {
     quorum_meets: quorum_meets::QuorumMeets,
     votes: votes::Votes,
     order: order::Order,
+    deadlines: deadlines::Deadlines,
     broken: Option<String>,
 }
 
@@ -92,6 +95,9 @@ impl Observer {
             self.keep("5 quorum meets", met.err());
             let ordered = self.order.step(history);
             self.keep("7 order", ordered.err());
+            let excused = |key: &str| self.held.excuses(key);
+            let ended = self.deadlines.step(history, excused);
+            self.keep("9 deadlines", ended.err());
         }
         self.broken.take()
     }
@@ -102,19 +108,55 @@ impl Observer {
         if !self.is_excused() {
             let held = held::everywhere(nodes, &self.held.newest(history));
             self.keep("3 held", held.err());
+            let excused = |key: &str| self.held.excuses(key);
+            let ended = self.deadlines.everywhere(nodes, history, excused);
+            self.keep("9 deadlines", ended.err());
         }
         let applied = votes::not_applied(nodes, history);
         self.keep("6 votes", applied.err());
         Ok(())
     }
 
-    /// Once settled everything was read again, by the gets from number `from` on: whether they have all ended.
-    pub fn read_back(&mut self, history: &History, from: usize) -> Result<bool, String> {
+    /// Once settled everything was read again, by the gets from number `from` on: whether they have all ended. `last`: the
+    /// deadlines had all passed.
+    pub fn read_back(
+        &mut self,
+        nodes: &[SimNode],
+        history: &History,
+        from: usize,
+        last: bool,
+    ) -> Result<bool, String> {
         if self.is_excused() {
             return Ok(true);
         }
         let read = quorum_meets::read_back(history, from, &self.held.newest(history));
-        read.map_err(|why| format!("5 quorum meets: {why}"))
+        let read = read.map_err(|why| format!("5 quorum meets: {why}"))?;
+        if read && last {
+            let ended = self.deadlines.second_read(nodes, history, from);
+            ended.map_err(|why| format!("9 deadlines: {why}"))?;
+        } else if read {
+            self.deadlines.first_read(history, from);
+        }
+        Ok(read)
+    }
+
+    /// Whether all deadlines have passed, and the bodies of what ended are gone.
+    pub fn let_go(
+        &self,
+        nodes: &[SimNode],
+        history: &History,
+        now_ms: u64,
+    ) -> Result<bool, String> {
+        if self.is_excused() {
+            return Ok(true);
+        }
+        let gone = self.deadlines.let_go(nodes, history, now_ms);
+        gone.map_err(|why| format!("9 deadlines: {why}"))
+    }
+
+    /// Whether everything has come to rest again: a member may have been let go meanwhile.
+    pub fn settled_again(&self, nodes: &[SimNode]) -> Result<(), String> {
+        converges::settled(nodes)
     }
 
     fn keep(&mut self, promise: &str, broken: Option<String>) {

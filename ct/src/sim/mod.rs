@@ -17,13 +17,14 @@ pub use world::{Outcome, World};
 use rkv_vnode::Fault;
 
 /// Every fault that the checks must catch.
-pub const FAULTS: [Fault; 6] = [
+pub const FAULTS: [Fault; 7] = [
     Fault::PromiseNotPersisted,
     Fault::OverwriteInsteadOfMerge,
     Fault::AckBeforeForward,
     Fault::DeleteSourceEarly,
     Fault::EmptiedCopyVotes,
     Fault::HintToOldOwner,
+    Fault::ExpireRewritesValue,
 ];
 
 /// The fault of that name.

@@ -130,6 +130,8 @@ pub struct World {
     healed: bool,
     /// Whether the last gets, of everything at every node, were begun: then how many of all gets came before.
     reading_back: Option<usize>,
+    /// Whether they were answered; everything is read once more when the last deadline has passed.
+    read_once: bool,
     loss_percent: u32,
     history: Arc<Mutex<History>>,
     observer: Observer,
@@ -161,6 +163,7 @@ impl World {
             epochs: 0,
             healed: false,
             reading_back: None,
+            read_once: false,
             loss_percent: 0,
             history: Arc::default(),
             observer: Observer::default(),
@@ -231,7 +234,19 @@ impl World {
     /// After the last fault: whether all has come to rest and was read back; what is wrong if it never does.
     fn has_ended(&mut self) -> Result<bool, String> {
         if let Some(before) = self.reading_back {
-            return self.observer.read_back(&self.history.lock(), before);
+            let (nodes, last) = (&self.nodes, self.read_once);
+            let read = self
+                .observer
+                .read_back(nodes, &self.history.lock(), before, last)?;
+            if read && !last {
+                self.reading_back = None;
+                self.read_once = true;
+                return Ok(false);
+            }
+            return Ok(read);
+        }
+        if self.read_once {
+            return self.reads_again();
         }
         if self.now() < self.options.trouble_ms + client::AFTERWARDS_MS {
             return Ok(false);
@@ -242,11 +257,34 @@ impl World {
                 self.read_back();
                 Ok(false)
             }
-            Err(why) if self.now() >= self.options.trouble_ms + self.options.settle_within_ms => {
-                Err(format!("10 converges: {why}"))
-            }
-            Err(_) => Ok(false),
+            Err(why) => self.not_yet(why),
         }
+    }
+
+    /// Reads everything once more when the last deadline has passed and all has come to rest again.
+    fn reads_again(&mut self) -> Result<bool, String> {
+        let now_ms = self.now();
+        let gone = self
+            .observer
+            .let_go(&self.nodes, &self.history.lock(), now_ms);
+        if !gone? {
+            return Ok(false);
+        }
+        match self.observer.settled_again(&self.nodes) {
+            Ok(()) => {
+                self.read_back();
+                Ok(false)
+            }
+            Err(why) => self.not_yet(why),
+        }
+    }
+
+    /// It has not come to rest, and has so much time left to.
+    fn not_yet(&self, why: String) -> Result<bool, String> {
+        if self.now() >= self.options.trouble_ms + self.options.settle_within_ms {
+            return Err(format!("10 converges: {why}"));
+        }
+        Ok(false)
     }
 
     fn now(&self) -> u64 {

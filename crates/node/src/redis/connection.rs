@@ -16,14 +16,15 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
 use super::listener::stopped;
+use super::many::Each;
 use super::operation::Ask;
 use super::output::{Output, SLICES};
-use super::own;
-use super::pipeline::{Counting, Pipeline};
+use super::pipeline::Pipeline;
 use super::server::{Admitted, FREE_BYTES};
 use super::session::Session;
 use super::slots::Manner;
 use super::strings::write_of;
+use super::{expire, own};
 
 /// Requests (and keys of one request) in a turn; then replies leave, and other connections have their turn.
 const TURN: usize = 256;
@@ -203,12 +204,34 @@ impl Connection {
                 (key, Ask::Set(write))
             }
             Command::Del(keys) => {
-                self.pipeline.count(manner, Counting::Deletes, keys);
+                self.pipeline.ask_each(manner, Each::Delete, keys);
                 return Ok(());
             }
             Command::Exists(keys) => {
-                self.pipeline.count(manner, Counting::Exists, keys);
+                self.pipeline.ask_each(manner, Each::Exists, keys);
                 return Ok(());
+            }
+            Command::MGet(keys) => {
+                self.pipeline.ask_each(manner, Each::Get, keys);
+                return Ok(());
+            }
+            Command::MSet(pairs) => {
+                self.pipeline.ask_each(manner, Each::Set, pairs);
+                return Ok(());
+            }
+            Command::Look { key, look } => (key, Ask::Look(look)),
+            Command::Expire { key, at, condition } => {
+                let ending = expire::ending(at, condition, server.engine.wall_ms());
+                (key, Ask::End(ending))
+            }
+            Command::Persist(key) => (key, Ask::End(expire::PERSIST)),
+            Command::GetEx { key, change } => {
+                let ask = match expire::getex(change, server.engine.wall_ms()) {
+                    Ok(None) => Ask::Get,
+                    Ok(Some(ending)) => Ask::GetAndEnd(ending),
+                    Err(error) => Ask::RefuseIfThere(error),
+                };
+                (key, ask)
             }
             Command::RkvPut {
                 key,

@@ -21,6 +21,8 @@ pub(super) struct Ticket {
     pub(super) operation: u64,
     /// The slot of its request.
     pub(super) slot: u64,
+    /// Its place among the keys of that.
+    pub(super) part: u32,
     /// The hash of its key.
     pub(super) key: u64,
     /// What it does with it.
@@ -32,8 +34,10 @@ pub(super) struct Ticket {
 pub(super) enum Answer {
     /// GET: the value, if there is one.
     Value(Option<Bytes>),
-    /// One key of DEL or EXISTS: whether it counts.
+    /// One key of DEL or EXISTS: whether it counts. One of MSET: whether it was written.
     Counts(Result<bool, KvError>),
+    /// One key of MGET.
+    Part(Result<Option<Bytes>, KvError>),
     /// Everything else.
     Reply(Reply),
 }

@@ -6,16 +6,19 @@
 //!
 //! In the order in which a request passes: [`listener`] takes the connection · [`connection`] drives it · [`session`]
 //! what is known of its client ([`credentials`] who it is) · [`operation`] what a command asks of one key, by family:
-//! [`strings`] and [`own`] · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
+//! [`strings`], [`look`], [`expire`] and [`own`]; [`many`] requests of several keys · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
 //! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way. Beside it: [`server`] what
 //! all connections share, [`info`] and [`settings`] what it tells of itself.
 
 mod connection;
 mod credentials;
+mod expire;
 mod inbox;
 mod info;
 mod lanes;
 mod listener;
+mod look;
+mod many;
 mod operation;
 mod output;
 mod own;

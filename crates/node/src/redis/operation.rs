@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rkv_kv::Write;
+use rkv_kv::{Ending, Write};
 use rkv_quorum::policy::{GetOptions, PutOptions};
+use rkv_resp::CommandError;
+use rkv_resp::look::Look;
 
 use super::inbox::Promise;
 use super::lanes::Access;
 use super::server::Server;
-use super::{own, strings};
+use super::{expire, look, own, strings};
 
 /// One key's part of a request. Key and value are slices of the receive buffer; the store copies what it keeps.
 #[derive(Debug)]
@@ -25,6 +27,18 @@ pub(super) enum Ask {
     Get,
     /// SET
     Set(Write),
+    /// One key of MGET.
+    GetPart,
+    /// One key of MSET.
+    SetPart(Write),
+    /// STRLEN, TYPE, GETRANGE, TTL and its kin.
+    Look(Look),
+    /// EXPIRE and its kin, PERSIST.
+    End(Ending),
+    /// GETEX that changes the deadline.
+    GetAndEnd(Ending),
+    /// GETEX with a time that is none.
+    RefuseIfThere(CommandError),
     /// One key of DEL.
     Delete,
     /// One key of EXISTS.
@@ -40,8 +54,19 @@ pub(super) enum Ask {
 impl Operation {
     pub(super) fn access(&self) -> Access {
         match self.ask {
-            Ask::Get | Ask::Exists | Ask::OwnGet(_) | Ask::Replicas => Access::Read,
-            Ask::Set(_) | Ask::Delete | Ask::OwnWrite(..) => Access::Write,
+            Ask::Get
+            | Ask::GetPart
+            | Ask::Look(_)
+            | Ask::RefuseIfThere(_)
+            | Ask::Exists
+            | Ask::OwnGet(_)
+            | Ask::Replicas => Access::Read,
+            Ask::Set(_)
+            | Ask::SetPart(_)
+            | Ask::End(_)
+            | Ask::GetAndEnd(_)
+            | Ask::Delete
+            | Ask::OwnWrite(..) => Access::Write,
         }
     }
 
@@ -51,6 +76,12 @@ impl Operation {
         match self.ask {
             Ask::Get => strings::get(server, &key, promise),
             Ask::Set(write) => strings::set(&server, &key, write, promise),
+            Ask::GetPart => strings::get_part(server, &key, promise),
+            Ask::SetPart(write) => strings::set_part(&server, &key, write, promise),
+            Ask::Look(asked) => look::look(server, &key, asked, promise),
+            Ask::End(ending) => expire::end(&server, &key, ending, promise),
+            Ask::GetAndEnd(ending) => expire::get_and_end(&server, &key, ending, promise),
+            Ask::RefuseIfThere(error) => expire::refuse_if_there(&server, &key, error, promise),
             Ask::Delete => strings::delete(server, key, promise),
             Ask::Exists => strings::exists(server, &key, promise),
             Ask::OwnWrite(write, options) => own::write(&server, &key, write, &options, promise),

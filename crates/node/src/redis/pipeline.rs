@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::inbox::{Answer, Inbox, Promise, Ticket};
 use super::lanes::Lanes;
+use super::many::{Each, Spread};
 use super::operation::{Ask, Operation};
 use super::output::Output;
 use super::server::{Counted, Server};
@@ -34,22 +35,6 @@ pub(super) struct Pipeline {
     // Empty between calls.
     came: Vec<(Ticket, Answer)>,
     begin: Vec<(Ticket, Operation)>,
-}
-
-/// What a request of several keys does with each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counting {
-    /// EXISTS
-    Exists,
-    /// DEL
-    Deletes,
-}
-
-/// A request of several keys some of which have not begun: they begin as others end.
-struct Spread {
-    slot: u64,
-    counting: Counting,
-    keys: smallvec::IntoIter<[Bytes; 5]>,
 }
 
 impl Pipeline {
@@ -91,6 +76,10 @@ impl Pipeline {
 
     /// Whether no more may begin for now, with so many bytes of replies already written.
     pub(super) fn is_full(&self, written: usize) -> bool {
+        // What a request of several values has gathered only leaves when its last key has begun.
+        if self.spread.is_some() && self.in_flight == 0 && self.slots.len() == 1 && written == 0 {
+            return false;
+        }
         let to_come = self.in_flight.saturating_mul(self.value_bytes);
         self.in_flight >= IN_FLIGHT
             || self.slots.len() >= IN_FLIGHT
@@ -105,16 +94,17 @@ impl Pipeline {
     /// A request of one operation.
     pub(super) fn ask(&mut self, manner: Manner, key: Bytes, ask: Ask) {
         let slot = self.slots.open(manner);
-        self.begin(slot, Operation { key, ask });
+        self.begin(slot, 0, Operation { key, ask });
     }
 
-    /// A request that counts keys, one at least; they begin one by one, by [`Pipeline::begin_next_key`].
-    pub(super) fn count(&mut self, manner: Manner, counting: Counting, keys: Args) {
-        self.spread = Some(Spread {
-            slot: self.slots.open_count(manner, keys.len()),
-            counting,
-            keys: keys.into_iter(),
-        });
+    /// A request of several keys, one at least; they begin one by one, by [`Pipeline::begin_next_key`].
+    pub(super) fn ask_each(&mut self, manner: Manner, each: Each, args: Args) {
+        let slot = match each {
+            Each::Exists | Each::Delete => self.slots.open_count(manner, args.len()),
+            Each::Set => self.slots.open_all(manner, args.len() / 2),
+            Each::Get => self.slots.open_gather(manner, args.len()),
+        };
+        self.spread = Some(Spread::new(slot, each, args));
     }
 
     /// Begins the next key of a request of several; false: all have begun.
@@ -122,16 +112,12 @@ impl Pipeline {
         let Some(spread) = &mut self.spread else {
             return false;
         };
-        let (slot, counting) = (spread.slot, spread.counting);
-        let Some(key) = spread.keys.next() else {
+        let slot = spread.slot;
+        let Some((part, operation)) = spread.next() else {
             self.spread = None;
             return false;
         };
-        let ask = match counting {
-            Counting::Exists => Ask::Exists,
-            Counting::Deletes => Ask::Delete,
-        };
-        self.begin(slot, Operation { key, ask });
+        self.begin(slot, part, operation);
         true
     }
 
@@ -149,10 +135,11 @@ impl Pipeline {
         }
     }
 
-    fn begin(&mut self, slot: u64, operation: Operation) {
+    fn begin(&mut self, slot: u64, part: u32, operation: Operation) {
         let ticket = Ticket {
             operation: self.next,
             slot,
+            part,
             key: xxh3_64(&operation.key),
             access: operation.access(),
         };
@@ -189,12 +176,17 @@ impl Pipeline {
                 }
                 match answer {
                     Answer::Value(value) => {
-                        let bytes = value.as_ref().map_or(0, Bytes::len);
-                        self.value_bytes = bytes.max(self.value_bytes - self.value_bytes / 8);
-                        self.counted.hits += u64::from(value.is_some());
-                        self.counted.misses += u64::from(value.is_none());
+                        note_value(value.as_ref(), &mut self.value_bytes, &mut self.counted);
                         let reply = value.map_or(Reply::Null, Reply::Bulk);
                         self.slots.reply(ticket.slot, reply);
+                    }
+                    Answer::Part(value) => {
+                        if let Ok(value) = &value {
+                            note_value(value.as_ref(), &mut self.value_bytes, &mut self.counted);
+                        }
+                        let most_bytes = self.server.output_bytes();
+                        self.slots
+                            .gather(ticket.slot, ticket.part, value, most_bytes);
                     }
                     Answer::Counts(counts) => self.slots.count(ticket.slot, counts),
                     Answer::Reply(reply) => self.slots.reply(ticket.slot, reply),
@@ -206,4 +198,12 @@ impl Pipeline {
             self.hand_on(ticket, operation);
         }
     }
+}
+
+/// A value was read, or its absence.
+fn note_value(value: Option<&Bytes>, value_bytes: &mut usize, counted: &mut Counted) {
+    let bytes = value.map_or(0, Bytes::len);
+    *value_bytes = bytes.max(*value_bytes - *value_bytes / 8);
+    counted.hits += u64::from(value.is_some());
+    counted.misses += u64::from(value.is_none());
 }

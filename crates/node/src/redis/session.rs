@@ -129,6 +129,12 @@ impl Session {
             | Command::Set { .. }
             | Command::Del(_)
             | Command::Exists(_)
+            | Command::MGet(_)
+            | Command::MSet(_)
+            | Command::GetEx { .. }
+            | Command::Look { .. }
+            | Command::Expire { .. }
+            | Command::Persist(_)
             | Command::RkvPut { .. }
             | Command::RkvGet { .. }
             | Command::RkvDelete { .. }

@@ -1,10 +1,11 @@
 //! This file answers: in which order do replies go out?
 //!
 //! In that of the requests, whenever their answers come. A request has a slot from its beginning until its reply leaves;
-//! one of several keys gathers their counts there.
+//! one of several keys gathers there what came of them.
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use rkv_kv::KvError;
 use rkv_resp::{Protocol, Reply};
 
@@ -31,16 +32,38 @@ pub(super) struct Slots {
 enum Slot {
     Waiting,
     Counting(Count),
+    Gathering(Gather),
     Ready(Reply),
 }
 
-/// Keys that one request counts.
+/// Keys that one request counts, or writes.
 #[derive(Debug)]
 struct Count {
-    keys: usize,
+    /// What is told when none failed: how many counted, or OK.
+    tells_count: bool,
     left: usize,
     counted: i64,
+    failures: Failures,
+}
+
+/// Values that one request gathers.
+#[derive(Debug)]
+struct Gather {
+    left: usize,
+    parts: Vec<Reply>,
+    /// What they weigh.
+    bytes: usize,
+    /// They weighed more than there is room for: nothing is kept any more, but all keys are awaited.
+    is_too_much: bool,
+    failures: Failures,
+}
+
+/// Keys of one request that met an error.
+#[derive(Debug)]
+struct Failures {
+    keys: usize,
     failed: usize,
+    /// The worst.
     error: Option<KvError>,
 }
 
@@ -62,14 +85,24 @@ impl Slots {
 
     /// A request that counts so many keys, one at least, each by [`Slots::count`]; returns its number.
     pub(super) fn open_count(&mut self, manner: Manner, keys: usize) -> u64 {
-        let count = Count {
-            keys,
+        self.push(manner, Slot::Counting(Count::of(keys, true)))
+    }
+
+    /// A request that writes so many keys, likewise; all of them, or it failed.
+    pub(super) fn open_all(&mut self, manner: Manner, keys: usize) -> u64 {
+        self.push(manner, Slot::Counting(Count::of(keys, false)))
+    }
+
+    /// A request for so many values, each by [`Slots::gather`].
+    pub(super) fn open_gather(&mut self, manner: Manner, keys: usize) -> u64 {
+        let gather = Gather {
             left: keys,
-            counted: 0,
-            failed: 0,
-            error: None,
+            parts: Vec::new(),
+            bytes: 0,
+            is_too_much: false,
+            failures: Failures::among(keys),
         };
-        self.push(manner, Slot::Counting(count))
+        self.push(manner, Slot::Gathering(gather))
     }
 
     /// A request whose reply is there.
@@ -78,13 +111,19 @@ impl Slots {
         self.push(manner, Slot::Ready(reply));
     }
 
-    /// The reply of the request `number`.
+    /// The reply of the request `number`; of one of several keys, that it was given up.
     pub(super) fn reply(&mut self, number: u64, reply: Reply) {
-        if let Some(slot @ Slot::Waiting) = self.slot(number) {
-            let bytes = weight(&reply);
-            *slot = Slot::Ready(reply);
-            self.bytes += bytes;
-        }
+        let Some(slot) = self.slot(number) else {
+            return;
+        };
+        let before = match slot {
+            Slot::Ready(_) => return,
+            Slot::Gathering(gather) => gather.bytes,
+            Slot::Waiting | Slot::Counting(_) => 0,
+        };
+        let bytes = weight(&reply);
+        *slot = Slot::Ready(reply);
+        self.bytes = self.bytes - before + bytes;
     }
 
     /// One more key of the request `number`: whether it counts.
@@ -98,13 +137,7 @@ impl Slots {
         count.left -= 1;
         match counts {
             Ok(counts) => count.counted += i64::from(counts),
-            Err(error) => {
-                count.failed += 1;
-                let is_worse = error.was_maybe_applied();
-                if count.error.is_none() || is_worse {
-                    count.error = Some(error);
-                }
-            }
+            Err(error) => count.failures.note(error),
         }
         if count.left == 0 {
             let reply = count.reply();
@@ -112,6 +145,31 @@ impl Slots {
             *slot = Slot::Ready(reply);
             self.bytes += bytes;
         }
+    }
+
+    /// One more value of the request `number`: the one at `part`. Together they may weigh `most_bytes`, unless it is but one.
+    pub(super) fn gather(
+        &mut self,
+        number: u64,
+        part: u32,
+        value: Result<Option<Bytes>, KvError>,
+        most_bytes: usize,
+    ) {
+        let Some(slot) = self.slot(number) else {
+            return;
+        };
+        let Slot::Gathering(gather) = slot else {
+            return;
+        };
+        let before = gather.bytes;
+        gather.take(part as usize, value, most_bytes);
+        let mut after = gather.bytes;
+        if gather.left == 0 {
+            let reply = gather.reply();
+            after = weight(&reply);
+            *slot = Slot::Ready(reply);
+        }
+        self.bytes = self.bytes - before + after;
     }
 
     /// The next reply, if it is there.
@@ -139,18 +197,86 @@ impl Slots {
 }
 
 impl Count {
-    /// The count; or the worst error, and how many keys met none.
+    fn of(keys: usize, tells_count: bool) -> Count {
+        Count {
+            tells_count,
+            left: keys,
+            counted: 0,
+            failures: Failures::among(keys),
+        }
+    }
+
+    /// The count or OK; or the worst error, and how many keys met one.
     fn reply(&mut self) -> Reply {
-        match self.error.take() {
-            None => Reply::Integer(self.counted),
-            Some(error) if self.keys == 1 => Reply::error(error.redis_text()),
-            Some(error) => Reply::error(format!(
+        match self.failures.reply() {
+            Some(error) => error,
+            None if self.tells_count => Reply::Integer(self.counted),
+            None => Reply::OK,
+        }
+    }
+}
+
+impl Gather {
+    fn take(&mut self, part: usize, value: Result<Option<Bytes>, KvError>, most_bytes: usize) {
+        self.left -= 1;
+        let reply = match value {
+            Ok(value) => value.map_or(Reply::Null, Reply::Bulk),
+            Err(error) => return self.failures.note(error),
+        };
+        if self.is_too_much {
+            return;
+        }
+        if self.parts.len() <= part {
+            self.parts.resize(part + 1, Reply::Null);
+        }
+        self.bytes += weight(&reply);
+        self.parts[part] = reply;
+        if self.bytes > most_bytes && self.failures.keys > 1 {
+            self.is_too_much = true;
+            self.parts = Vec::new();
+            self.bytes = 0;
+        }
+    }
+
+    fn reply(&mut self) -> Reply {
+        if let Some(error) = self.failures.reply() {
+            return error;
+        }
+        if self.is_too_much {
+            return Reply::error(
+                "BUSY these values are more than this connection may hold: ask for fewer keys at a time",
+            );
+        }
+        Reply::Array(std::mem::take(&mut self.parts))
+    }
+}
+
+impl Failures {
+    fn among(keys: usize) -> Failures {
+        Failures {
+            keys,
+            failed: 0,
+            error: None,
+        }
+    }
+
+    fn note(&mut self, error: KvError) {
+        self.failed += 1;
+        if self.error.is_none() || error.was_maybe_applied() {
+            self.error = Some(error);
+        }
+    }
+
+    fn reply(&mut self) -> Option<Reply> {
+        Some(match self.error.take()? {
+            error if self.keys == 1 => Reply::error(error.redis_text()),
+            error => Reply::error(format!(
                 "{} ({} of {} keys failed)",
                 error.redis_text(),
                 self.failed,
                 self.keys
             )),
-        }
+        })
     }
 }
 
@@ -220,5 +346,50 @@ mod tests {
         slots.count(number, Ok(true));
         let text = "CLUSTERDOWN this node is no longer a member of its cluster; ask another (1 of 2 keys failed)";
         assert_eq!(left(&mut slots), [Reply::error(text)]);
+
+        let number = slots.open_all(PLAIN, 2);
+        slots.count(number, Ok(true));
+        slots.count(number, Ok(true));
+        assert_eq!(left(&mut slots), [Reply::OK]);
+        let number = slots.open_count(PLAIN, 2);
+        slots.reply(number, Reply::error("TRYAGAIN"));
+        slots.count(number, Ok(true));
+        assert_eq!(left(&mut slots), [Reply::error("TRYAGAIN")], "given up");
+    }
+
+    #[test]
+    fn values_are_gathered_in_the_order_of_their_keys_and_within_bounds() {
+        // Lost without it: MGET mixes values up, tells a part as the whole, or holds gigabytes for one client.
+        let value = |text: &'static str| Ok(Some(Bytes::from_static(text.as_bytes())));
+        let mut slots = Slots::default();
+        let number = slots.open_gather(PLAIN, 4);
+        slots.gather(number, 3, value("d"), 1_000);
+        slots.gather(number, 0, value("a"), 1_000);
+        assert!(slots.bytes() > 0, "what is gathered is counted");
+        slots.gather(number, 1, Ok(None), 1_000);
+        slots.gather(number, 2, value("c"), 1_000);
+        let expected = ["a", "", "c", "d"].map(|text| match text {
+            "" => Reply::Null,
+            text => Reply::bulk(text),
+        });
+        assert_eq!(left(&mut slots), [Reply::Array(expected.into())]);
+
+        let number = slots.open_gather(PLAIN, 2);
+        slots.gather(number, 0, Err(KvError::NotServing), 1_000);
+        slots.gather(number, 1, value("b"), 1_000);
+        let text = "CLUSTERDOWN this node is no longer a member of its cluster; ask another (1 of 2 keys failed)";
+        assert_eq!(left(&mut slots), [Reply::error(text)]);
+
+        let number = slots.open_gather(PLAIN, 3);
+        for part in 0..3 {
+            slots.gather(number, part, value("large"), 100);
+        }
+        let text = "BUSY these values are more than this connection may hold: ask for fewer keys at a time";
+        assert_eq!(left(&mut slots), [Reply::error(text)]);
+        let number = slots.open_gather(PLAIN, 1);
+        slots.gather(number, 0, value("large"), 1);
+        let only = Reply::Array(vec![Reply::bulk("large")]);
+        assert_eq!(left(&mut slots), [only], "as GET");
+        assert_eq!((slots.len(), slots.bytes()), (0, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! This file answers: how are GET, SET, DEL and EXISTS carried out?
+//! This file answers: how are GET, SET, DEL and EXISTS carried out, and each key of MGET and MSET?
 //!
 //! Each key by itself, with the quorums of its keyspace. DEL reads a key only to count it: the tombstone is written
 //! whatever the read saw, so that a delete reaches values that the read missed. When the read fails, the key counts as
@@ -31,18 +31,44 @@ pub(super) fn write_of(value: Bytes, expire: Expire, wall_ms: u64) -> Write {
 pub(super) fn get(server: Arc<Server>, key: &[u8], promise: Promise) {
     let of = server.clone();
     let done = Box::new(move |got: Result<GetOutcome, rkv_kv::KvError>| {
-        promise.keep(match got {
-            Ok(got) => {
-                let wall_ms = of.engine.wall_ms();
-                let object = got.object.as_ref();
-                Answer::Value(object.and_then(|object| object.read(wall_ms)).cloned())
-            }
+        promise.keep(match value_of(got, of.engine.wall_ms()) {
+            Ok(value) => Answer::Value(value),
             Err(error) => Answer::Reply(Reply::error(error.redis_text())),
         });
     });
     let keyspace = server.engine.default_keyspace();
     let options = GetOptions::default();
     server.engine.get(keyspace, key, &options, done);
+}
+
+/// The value to answer with, where now is `wall_ms`.
+pub(super) fn value_of(
+    got: Result<GetOutcome, rkv_kv::KvError>,
+    wall_ms: u64,
+) -> Result<Option<Bytes>, rkv_kv::KvError> {
+    let object = got?.object;
+    Ok(object.and_then(|object| object.read(wall_ms).cloned()))
+}
+
+/// One key of MGET.
+pub(super) fn get_part(server: Arc<Server>, key: &[u8], promise: Promise) {
+    let of = server.clone();
+    let done = Box::new(move |got: Result<GetOutcome, rkv_kv::KvError>| {
+        promise.keep(Answer::Part(value_of(got, of.engine.wall_ms())));
+    });
+    let keyspace = server.engine.default_keyspace();
+    let options = GetOptions::default();
+    server.engine.get(keyspace, key, &options, done);
+}
+
+/// One key of MSET.
+pub(super) fn set_part(server: &Server, key: &[u8], write: Write, promise: Promise) {
+    let done = Box::new(move |put: Result<_, rkv_kv::KvError>| {
+        promise.keep(Answer::Counts(put.map(|_| true)));
+    });
+    let keyspace = server.engine.default_keyspace();
+    let options = PutOptions::default();
+    server.engine.put(keyspace, key, write, &options, done);
 }
 
 /// SET

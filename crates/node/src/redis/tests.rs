@@ -249,6 +249,163 @@ async fn a_pipeline_is_answered_in_order_on_every_backend() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_deadlines_as_redis_has_them() {
+    // Lost without it: clients' plainest calls beyond GET and SET. The replies are those of redis-server 7.0.15.
+    let table = [
+        ("MSET a 1 b 22 a 3", "+OK"),
+        ("MGET a b c a", "['3' '22' nil '3']"),
+        ("MGET c", "[nil]"),
+        (
+            "MSET a 1 b",
+            "-ERR wrong number of arguments for 'mset' command",
+        ),
+        ("STRLEN b", "2"),
+        ("STRLEN c", "0"),
+        ("TYPE a", "+string"),
+        ("TYPE c", "+none"),
+        ("SET h hello", "+OK"),
+        ("GETRANGE h 1 -2", "'ell'"),
+        ("SUBSTR h -3 100", "'llo'"),
+        ("GETRANGE c 0 -1", "''"),
+        ("TOUCH a a c", "2"),
+        ("TTL a", "-1"),
+        ("PTTL c", "-2"),
+        ("EXPIRETIME c", "-2"),
+        ("EXPIRE c 10", "0"),
+        ("EXPIRE a 10 XX", "0"),
+        ("EXPIRE a 10 GT", "0"),
+        ("EXPIREAT a 33177117420", "1"),
+        ("EXPIRETIME a", "33177117420"),
+        ("PEXPIRETIME a", "33177117420000"),
+        ("EXPIRE a 100 NX", "0"),
+        ("EXPIRE a 100 GT", "0"),
+        ("PEXPIRE a 99600 LT", "1"),
+        ("TTL a", "100"),
+        ("EXPIRE a 50 XX LT", "1"),
+        ("TTL a", "50"),
+        ("PERSIST a", "1"),
+        ("PERSIST a", "0"),
+        ("PERSIST c", "0"),
+        ("TTL a", "-1"),
+        ("GETEX a EX 20", "'3'"),
+        ("TTL a", "20"),
+        ("SET a 4 KEEPTTL", "+OK"),
+        ("TTL a", "20"),
+        ("GETEX a", "'4'"),
+        ("GETEX a PERSIST", "'4'"),
+        ("TTL a", "-1"),
+        (
+            "GETEX a EX 0",
+            "-ERR invalid expire time in 'getex' command",
+        ),
+        ("GETEX c EX 0", "nil"),
+        ("EXPIRE a 20", "1"),
+        ("SET a 5", "+OK"),
+        ("TTL a", "-1"),
+        ("SETEX a 20 6", "+OK"),
+        ("TTL a", "20"),
+        ("PSETEX a 20000 7", "+OK"),
+        ("TTL a", "20"),
+        ("EXPIRE a -1", "1"),
+        ("GET a", "nil"),
+        ("EXISTS a", "0"),
+        ("TTL a", "-2"),
+        ("EXPIRE a 10", "0"),
+        ("PERSIST a", "0"),
+        ("SET a 8", "+OK"),
+        ("GET a", "'8'"),
+        ("PEXPIREAT a 0", "1"),
+        ("MGET a b", "[nil '22']"),
+        ("UNLINK a b h", "2"),
+        ("EXPIRE b x", "-ERR value is not an integer or out of range"),
+        (
+            "EXPIRE b 9223372036854775807",
+            "-ERR invalid expire time in 'expire' command",
+        ),
+        (
+            "EXPIRE b 1 NX GT",
+            "-ERR NX and XX, GT or LT options at the same time are not compatible",
+        ),
+        (
+            "EXPIRE b 1 GT LT",
+            "-ERR GT and LT options at the same time are not compatible",
+        ),
+        ("EXPIRE b 1 FOO", "-ERR Unsupported option FOO"),
+    ];
+    for kind in [BackendKind::Memory, BackendKind::Fjall] {
+        for hello in ["HELLO 2", "HELLO 3"] {
+            let running = start(kind, RedisConfig::default(), Bounds::default()).await;
+            let mut client = running.client().await;
+            client.say(hello).await;
+            let lines = table.map(|(line, _)| line).join("\n");
+            let replies = client.say(&lines).await;
+            for ((line, expected), reply) in table.iter().zip(replies) {
+                assert_eq!(reply, *expected, "{line} on {kind}, {hello}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_keys_in_one_request() {
+    // Lost without it: a large MGET holds its connection up for ever, or takes the node's memory.
+    let running = memory().await;
+    let mut client = running.client().await;
+    let keys: Vec<String> = (0..3_000).map(|key| format!("k{key}")).collect();
+    let pairs: Vec<String> = keys.iter().map(|key| format!("{key} v{key}")).collect();
+    let lines = format!("MSET {}\nMGET {}\nPING", pairs.join(" "), keys.join(" "));
+    let values: Vec<String> = keys.iter().map(|key| format!("'v{key}'")).collect();
+    let expected = ["+OK", &format!("[{}]", values.join(" ")), "+PONG"];
+    assert_eq!(client.say(&lines).await, expected);
+    let value = "v".repeat(60_000);
+    assert_eq!(client.say(&format!("SET big {value}")).await, ["+OK"]);
+    let told =
+        "-BUSY these values are more than this connection may hold: ask for fewer keys at a time";
+    let lines = format!(
+        "MGET{}\nMGET{}\nPING",
+        " big".repeat(600),
+        " big".repeat(500)
+    );
+    let replies = client.say(&lines).await;
+    assert_eq!((&*replies[0], &*replies[2]), (told, "+PONG"));
+    assert_eq!(replies[1].len(), 500 * (60_000 + 3) + 1);
+    let long = "k".repeat(70_000);
+    let mut out = BytesMut::new();
+    rkv_resp::frame::write_request(
+        &[b"MSET", b"a".as_slice(), b"1", long.as_bytes(), b"2"],
+        &mut out,
+    );
+    client.stream.write_all(&out).await.unwrap();
+    let reply = client.reply().await.as_ref().map(shown).unwrap_or_default();
+    assert!(
+        reply.starts_with("-ERR a key has") && reply.ends_with("(1 of 2 keys failed)"),
+        "{reply}"
+    );
+    assert_eq!(
+        client.say("GET a").await,
+        ["'1'"],
+        "each key is written by itself"
+    );
+}
+
+#[tokio::test]
+async fn commands_that_do_not_merge_are_refused_with_the_remedy() {
+    // Lost without it: a client takes a refusal for a typing error, or cluster clients find in COMMAND what is not served.
+    let running = memory().await;
+    let mut client = running.client().await;
+    let lines =
+        "SETNX a 1\nGETDEL a\nINCR a\nMULTI\nEVAL x 0\nLPUSH a 1\nSUBSCRIBE a\nSCAN 0\nRENAME a b";
+    for (line, reply) in lines.lines().zip(client.say(lines).await) {
+        let name = line.split(' ').next().unwrap();
+        assert!(reply.starts_with(&format!("-ERR {name} ")), "{reply}");
+        assert!(reply.contains(": "), "the remedy: {reply}");
+    }
+    let info = client.say("COMMAND INFO setnx multi mget\nGET a").await;
+    assert!(info[0].starts_with("[nil nil ['mget' -2 "), "{}", info[0]);
+    assert_eq!(info[1], "nil");
+}
+
 #[tokio::test]
 async fn own_commands_reply_as_promised() {
     // Lost without it: scripts read these replies by their shape.

@@ -137,6 +137,8 @@ pub struct Cx<'a> {
     /// Since when each reachable member has been known to hold no counted hint for this copy; `None`: one does or has
     /// not told.
     pub hints_clear_since: Option<u64>,
+    /// Whether this node's clock agrees with its peers'.
+    pub clock_fits: bool,
     /// Whether the service holds entries at all.
     pub has_entries: bool,
 }

@@ -97,13 +97,13 @@ impl Actor {
             return;
         };
         let comparable = matches!(state, CopyState::Serving | CopyState::CatchingUp);
-        if !comparable || totals == self.holding.totals() {
+        if !comparable || totals.is_equal_copy(&self.holding.totals()) {
             self.repair.suspect = None;
             return;
         }
         // A write under way makes copies differ for a moment; one that differs the same way twice differs.
         match self.repair.suspect.take() {
-            Some((node, before)) if node == with && before == totals => {
+            Some((node, before)) if node == with && before.is_equal_copy(&totals) => {
                 let comparison = Comparison::new(self.id, with, true, &self.holding);
                 self.repair.comparison = Some(comparison);
                 self.pump_comparisons(cx, effects);

@@ -173,6 +173,7 @@ impl Host {
             limits: &self.limits,
             budget: &self.budget,
             hints_clear_since,
+            clock_fits: self.clock_fits.load(Ordering::Relaxed),
             has_entries: running.is_some_and(|running| running.service.has_entries()),
         };
         let mut effects = Vec::new();

@@ -4,18 +4,23 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rand::RngExt;
-use rkv_kv::{Keyspace, KvError, Write};
+use rkv_kv::{Ended, Ending, Keyspace, KvError, When, Write};
 use rkv_quorum::policy::{Defaults, GetOptions, PutOptions};
 
 use super::{Happening, World};
-use crate::history::{Got, Put};
+use crate::history::{Expired, Got, Put, Saw};
+use crate::sim::node::WALL_START_MS;
 
 const TIMEOUT_MS: u64 = 1_000;
 /// After the last fault clients go on for so long, with more rest in between.
 pub(super) const AFTERWARDS_MS: u64 = 3_000;
+/// Deadlines lie at most so far ahead, and some have passed when they are given.
+const LIVES_MS: u64 = 4_000;
+const PASSED_MS: u64 = 100;
 
 impl World {
-    /// A client asks one node: a put or delete of a key that only it writes now, or a get.
+    /// A client asks one node: a put or delete of a key that only it writes now, a get, or for the key's deadline, which
+    /// anybody may at any time.
     pub(super) fn client(&mut self) {
         if self.now() >= self.options.trouble_ms + AFTERWARDS_MS {
             return;
@@ -29,18 +34,32 @@ impl World {
             return;
         }
         let key = format!("k{}", self.rng.random_range(0..self.options.keys));
-        if self.rng.random_range(0..2) == 0 {
-            return self.get(node, &key);
+        match self.rng.random_range(0..20) {
+            0..9 => self.get(node, &key),
+            9 => self.put(node, &key, true, None),
+            10 => {
+                let at_ms = self.draw_deadline();
+                self.put(node, &key, false, Some(at_ms));
+            }
+            11..17 => self.put(node, &key, false, None),
+            17 => self.expire(node, &key, None),
+            _ => {
+                let at_ms = self.draw_deadline();
+                self.expire(node, &key, Some(at_ms));
+            }
         }
-        let delete = self.rng.random_range(0..6) == 0;
-        self.put(node, &key, delete);
+    }
+
+    fn draw_deadline(&mut self) -> u64 {
+        let now = WALL_START_MS + self.now();
+        now - PASSED_MS + self.rng.random_range(0..LIVES_MS)
     }
 
     /// A node that runs alone is given a key that nobody else ever writes.
     pub(super) fn own_key(&mut self, node: usize, number: u32) {
         if !self.is_joined(node) {
             let key = format!("{}-{number}", self.nodes[node].name);
-            self.put(node, &key, false);
+            self.put(node, &key, false, None);
         }
     }
 
@@ -71,12 +90,16 @@ impl World {
         self.tell(|| format!("{} gets {key}, get {number}", self.nodes[node].name));
         let (history, clock) = (self.history.clone(), self.now_ms.clone());
         let trace = self.options.trace;
+        let offset_ms = self.nodes[node].wall_offset_ms.clone();
         let done = Box::new(move |result: Result<_, KvError>| {
             let at = clock.load(Ordering::Relaxed);
             if trace {
                 println!("{at:>7} get {number} ends {result:?}");
             }
-            history.lock().get_ends(number, at, Got::of(result));
+            let wall_ms =
+                (WALL_START_MS + at).saturating_add_signed(offset_ms.load(Ordering::Relaxed));
+            let saw = Saw::of(&result, wall_ms);
+            history.lock().get_ends(number, at, Got::of(result), saw);
         });
         let options = GetOptions {
             timeout_ms: Some(TIMEOUT_MS),
@@ -88,11 +111,51 @@ impl World {
         });
     }
 
-    fn put(&mut self, node: usize, key: &str, delete: bool) {
+    /// EXPIREAT, or PERSIST.
+    fn expire(&mut self, node: usize, key: &str, at_ms: Option<u64>) {
         if !self.is_reachable(node) {
             return;
         }
-        let Some(number) = self.history.lock().put_begins(key, self.now()) else {
+        let number = self.history.lock().expire_begins(key, self.now(), at_ms);
+        self.tell(|| {
+            format!(
+                "{} ends {key} at {at_ms:?}, end {number}",
+                self.nodes[node].name
+            )
+        });
+        let (history, clock) = (self.history.clone(), self.now_ms.clone());
+        let trace = self.options.trace;
+        let done = Box::new(move |result: Result<Ended, KvError>| {
+            let at = clock.load(Ordering::Relaxed);
+            if trace {
+                println!("{at:>7} end {number} ends {result:?}");
+            }
+            let how = Expired::of(result);
+            history.lock().expire_ends(number, at, how);
+        });
+        let when = if at_ms.is_none() {
+            When::Set
+        } else {
+            When::Always
+        };
+        let ending = Ending { at_ms, when };
+        let options = PutOptions {
+            timeout_ms: Some(TIMEOUT_MS),
+            ..PutOptions::default()
+        };
+        let keyspace = Keyspace::default_with(Defaults::default());
+        self.with(node, |engine| {
+            engine.end(&keyspace, key.as_bytes(), ending, &options, done);
+        });
+    }
+
+    fn put(&mut self, node: usize, key: &str, delete: bool, at_ms: Option<u64>) {
+        if !self.is_reachable(node) {
+            return;
+        }
+        let now = self.now();
+        let begins = self.history.lock().put_begins(key, now, delete, at_ms);
+        let Some(number) = begins else {
             return;
         };
         self.tell(|| format!("{} puts {number} to {key}", self.nodes[node].name));
@@ -112,7 +175,7 @@ impl World {
             body.resize(20, b'.');
             Write::Value {
                 body: Bytes::from(body),
-                at_ms: None,
+                at_ms,
             }
         };
         let options = PutOptions {
