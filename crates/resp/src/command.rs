@@ -93,15 +93,21 @@ pub struct Spec {
     pub since: &'static str,
     /// Redis' group of it, or `rkv`.
     pub group: &'static str,
+    /// How it differs from Redis' command of that name, in sentences; empty: not at all that is known.
+    pub differences: &'static str,
     /// Those of a command of several.
     pub subcommands: &'static [Spec],
 }
 
-/// The keys among a command's arguments: from the first after the name.
+/// The keys among a command's arguments, as Redis counts them: the name is 0, and a subcommand's name 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
-    /// 1: only that one; -1: all that follow, too.
+    /// Where the first stands.
+    pub first: i32,
+    /// Where the last stands; -1: the last argument.
     pub last: i32,
+    /// How far one is from the next.
+    pub step: i32,
     /// What is done with them.
     pub access: &'static [&'static str],
     /// What is particular about that.

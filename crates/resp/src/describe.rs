@@ -106,22 +106,27 @@ pub fn get_keys(command: &Request) -> Result<Reply, CommandError> {
         CommandError::WrongArity(_) => CommandError::GetKeysArity,
         _ => CommandError::NotACommand,
     })?;
-    let keys = keys(spec, command);
+    let keys: Vec<Bytes> = keys(spec, command).cloned().collect();
     if keys.is_empty() {
         Err(CommandError::NoKeys)
     } else {
-        Ok(Reply::bulks(keys.iter().cloned()))
+        Ok(Reply::bulks(keys))
     }
 }
 
 /// The keys of a request of this command, as they stand in it.
-pub fn keys<'a>(spec: &Spec, request: &'a Request) -> &'a [Bytes] {
-    let end = match spec.keys {
-        None => 1,
-        Some(Keys { last: 1, .. }) => 2,
-        Some(_) => request.args.len(),
-    };
-    request.args.get(1..end).unwrap_or(&[])
+pub fn keys<'a>(spec: &Spec, request: &'a Request) -> impl Iterator<Item = &'a Bytes> {
+    let places = spec.keys.map_or(0..0, |keys| {
+        let end = match usize::try_from(keys.last) {
+            Ok(last) => last + 1,
+            Err(_) => request.args.len(),
+        };
+        keys.first.unsigned_abs() as usize..end
+    });
+    let step = spec.keys.map_or(1, |keys| keys.step.unsigned_abs().max(1));
+    places
+        .step_by(step as usize)
+        .filter_map(|place| request.args.get(place))
 }
 
 /// HELP of a command of several, in Redis' form.
@@ -147,14 +152,16 @@ pub fn help(container: Name) -> Reply {
 }
 
 fn row(spec: &Spec) -> Reply {
-    let (first, last, step) = spec.keys.map_or((0, 0, 0), |keys| (1, keys.last, 1));
+    let (first, last, step) = spec
+        .keys
+        .map_or((0, 0, 0), |keys| (keys.first, keys.last, keys.step));
     Reply::Array(vec![
         Reply::bulk(spec.text),
         Reply::Integer(spec.arity.into()),
         simple_set(spec.flags),
-        Reply::Integer(first),
+        Reply::Integer(first.into()),
         Reply::Integer(last.into()),
-        Reply::Integer(step),
+        Reply::Integer(step.into()),
         simple_set(spec.categories),
         Reply::Set(spec.tips.iter().map(|tip| Reply::bulk(*tip)).collect()),
         Reply::Set(spec.keys.iter().map(key_specification).collect()),
@@ -173,12 +180,15 @@ fn simple_set(texts: &'static [&'static str]) -> Reply {
 fn key_specification(keys: &Keys) -> Reply {
     let begin = map([
         ("type", Reply::bulk("index")),
-        ("spec", map([("index", Reply::Integer(1))])),
+        ("spec", map([("index", Reply::Integer(keys.first.into()))])),
     ]);
-    let last = if keys.last == 1 { 0 } else { keys.last };
+    let last = match keys.last {
+        -1 => -1,
+        last => last - keys.first,
+    };
     let range = map([
         ("lastkey", Reply::Integer(last.into())),
-        ("keystep", Reply::Integer(1)),
+        ("keystep", Reply::Integer(keys.step.into())),
         ("limit", Reply::Integer(0)),
     ]);
     let find = map([("type", Reply::bulk("range")), ("spec", range)]);

@@ -1,0 +1,103 @@
+//! This file answers: which commands are about the node?
+
+use super::COMMAND;
+use crate::Name;
+use crate::command::Spec;
+
+const CONFIG: Spec = Spec {
+    flags: &["admin", "noscript", "loading", "stale"],
+    categories: &["@admin", "@slow", "@dangerous"],
+    since: "2.0.0",
+    group: "server",
+    ..COMMAND
+};
+
+/// INFO, CONFIG and their like.
+pub(super) const SERVER: &[Spec] = &[
+    Spec {
+        name: Name::Info,
+        text: "info",
+        arity: -1,
+        flags: &["loading", "stale"],
+        categories: &["@slow", "@dangerous"],
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ],
+        usage: "[section [section ...]]",
+        summary: "Returns figures of this node.",
+        group: "server",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Time,
+        text: "time",
+        arity: 1,
+        flags: &["loading", "stale", "fast"],
+        categories: &["@fast"],
+        tips: &["nondeterministic_output"],
+        summary: "Returns this node's clock: seconds and microseconds.",
+        since: "2.6.0",
+        group: "server",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Config,
+        text: "config",
+        arity: -2,
+        categories: &["@slow"],
+        summary: "A container for configuration commands.",
+        since: "2.0.0",
+        group: "server",
+        subcommands: CONFIG_SUBCOMMANDS,
+        ..COMMAND
+    },
+];
+
+const CONFIG_SUBCOMMANDS: &[Spec] = &[
+    Spec {
+        name: Name::ConfigGet,
+        text: "config|get",
+        arity: -3,
+        usage: "parameter [parameter ...]",
+        summary: "Returns the settings whose names match.",
+        ..CONFIG
+    },
+    Spec {
+        name: Name::ConfigSet,
+        text: "config|set",
+        arity: -4,
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        usage: "parameter value [parameter value ...]",
+        summary: "Changes settings of the running node.",
+        ..CONFIG
+    },
+    Spec {
+        name: Name::ConfigResetStat,
+        text: "config|resetstat",
+        arity: 2,
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        summary: "Sets INFO's counters to 0.",
+        ..CONFIG
+    },
+    Spec {
+        name: Name::ConfigRewrite,
+        text: "config|rewrite",
+        arity: 2,
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        summary: "Writes changed settings to the configuration file.",
+        since: "2.8.0",
+        ..CONFIG
+    },
+    Spec {
+        name: Name::ConfigHelp,
+        text: "config|help",
+        arity: 2,
+        flags: &["loading", "stale"],
+        categories: &["@slow"],
+        summary: "Prints this help.",
+        since: "5.0.0",
+        ..CONFIG
+    },
+];
