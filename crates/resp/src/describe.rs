@@ -114,6 +114,44 @@ pub fn get_keys(command: &Request) -> Result<Reply, CommandError> {
     }
 }
 
+/// COMMAND GETKEYSANDFLAGS: the same, each with what is done with it.
+pub fn get_keys_and_flags(command: &Request) -> Result<Reply, CommandError> {
+    let Reply::Array(keys) = get_keys(command)? else {
+        return Err(CommandError::NoKeys);
+    };
+    let access = access(crate::command::find(command)?, command);
+    let row = |key| Reply::Array(vec![key, simple_set(access)]);
+    Ok(Reply::Array(keys.into_iter().map(row).collect()))
+}
+
+/// What a request does with its keys: of one command it depends on the options.
+fn access(spec: &Spec, request: &Request) -> &'static [&'static str] {
+    let gets = |arg: &Bytes| arg.eq_ignore_ascii_case(b"GET");
+    match spec.keys {
+        None => &[],
+        Some(_) if spec.name == Name::Set => {
+            if request.args.iter().skip(3).any(gets) {
+                &["RW", "access", "update"]
+            } else {
+                &["OW", "update"]
+            }
+        }
+        Some(keys) => keys.access,
+    }
+}
+
+/// The categories that commands here are of, each once.
+pub fn categories() -> Vec<&'static str> {
+    let mut categories: Vec<&str> = Vec::new();
+    for category in all().flat_map(|spec| spec.categories) {
+        let category = category.trim_start_matches('@');
+        if !categories.contains(&category) {
+            categories.push(category);
+        }
+    }
+    categories
+}
+
 /// The keys of a request of this command, as they stand in it.
 pub fn keys<'a>(spec: &Spec, request: &'a Request) -> impl Iterator<Item = &'a Bytes> {
     let places = spec.keys.map_or(0..0, |keys| {

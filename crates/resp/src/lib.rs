@@ -8,7 +8,8 @@
 //!
 //! - [`frame`] bytes to [`Request`]s (arrays of bulk strings, and inline lines)
 //! - [`command`] which command a request names; [`table`] is the one table of all of them
-//! - [`typed`] a request to the [`Command`] that it asks for; [`set`] and [`own`] hold the options
+//! - [`typed`] a request to the [`Command`] that it asks for; [`set`], [`own`], [`kill`] and [`node`] hold what follows
+//!   the name
 //! - [`error`] what a request that asks for nothing possible is told
 //! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns
 //! - [`reply`] a [`Reply`] to bytes, RESP2 or RESP3
@@ -22,6 +23,8 @@ pub mod frame;
 pub mod glob;
 mod inline;
 mod integer;
+pub mod kill;
+pub mod node;
 pub mod own;
 pub mod reply;
 pub mod set;

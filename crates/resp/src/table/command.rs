@@ -69,6 +69,15 @@ const COMMAND_SUBCOMMANDS: &[Spec] = &[
         ..ABOUT_COMMANDS
     },
     Spec {
+        name: Name::CommandGetKeysAndFlags,
+        text: "command|getkeysandflags",
+        arity: -3,
+        usage: "command [arg [arg ...]]",
+        summary: "Returns the keys among a command's arguments, each with what is done with it.",
+        since: "7.0.0",
+        ..ABOUT_COMMANDS
+    },
+    Spec {
         name: Name::CommandHelp,
         text: "command|help",
         arity: 2,

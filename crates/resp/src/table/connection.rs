@@ -161,6 +161,17 @@ const CLIENT_SUBCOMMANDS: &[Spec] = &[
         ..CLIENT
     },
     Spec {
+        name: Name::ClientKill,
+        text: "client|kill",
+        arity: -3,
+        flags: &["admin", "noscript", "loading", "stale"],
+        categories: &["@admin", "@slow", "@dangerous", "@connection"],
+        usage: "ip:port|[ID client-id] [TYPE NORMAL|MASTER|REPLICA|PUBSUB] [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME YES|NO] [...]",
+        summary: "Ends connections.",
+        since: "2.4.0",
+        ..CLIENT
+    },
+    Spec {
         name: Name::ClientReply,
         text: "client|reply",
         arity: 3,

@@ -7,6 +7,8 @@
 mod cluster;
 mod command;
 mod connection;
+mod diagnostics;
+mod extensions;
 mod keys;
 mod own;
 mod server;
@@ -24,6 +26,8 @@ const FAMILIES: &[&[Spec]] = &[
     cluster::CLUSTER,
     server::SERVER,
     command::COMMANDS,
+    diagnostics::DIAGNOSTICS,
+    extensions::EXTENSIONS,
 ];
 
 /// Every command.

@@ -53,6 +53,55 @@ pub(super) const SERVER: &[Spec] = &[
         subcommands: CONFIG_SUBCOMMANDS,
         ..COMMAND
     },
+    Spec {
+        name: Name::Role,
+        text: "role",
+        arity: 1,
+        flags: &["noscript", "loading", "stale", "fast"],
+        categories: &["@admin", "@fast", "@dangerous"],
+        summary: "Returns the role of this node: master.",
+        since: "2.8.12",
+        group: "server",
+        differences: "A node is always a master without replicas: replication is the ring's. The offset is 0.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Wait,
+        text: "wait",
+        arity: 3,
+        flags: &["noscript"],
+        categories: &["@slow", "@connection"],
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        usage: "numreplicas timeout",
+        summary: "Waits until so many more nodes than one hold this connection's last write; returns how many do.",
+        since: "3.0.0",
+        differences: "Asks the owners of the last key written, its fallbacks not; a timeout of 0 waits as long as a request may take. Redis counts replicas of everything before.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::LolWut,
+        text: "lolwut",
+        arity: -1,
+        flags: &["readonly", "fast"],
+        categories: &["@read", "@fast"],
+        usage: "[VERSION version]",
+        summary: "Returns the version of rkv.",
+        since: "5.0.0",
+        group: "server",
+        differences: "No drawing.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::Debug,
+        text: "debug",
+        arity: -2,
+        flags: &["admin", "noscript", "loading", "stale"],
+        categories: &["@admin", "@slow", "@dangerous"],
+        usage: "subcommand [argument [argument ...]]",
+        summary: "Refused.",
+        group: "server",
+        ..COMMAND
+    },
 ];
 
 const CONFIG_SUBCOMMANDS: &[Spec] = &[
