@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rkv_kv::Write;
 use rkv_quorum::policy::{GetOptions, PutOptions};
+use rkv_resp::typed::AboutKey;
 
 use super::inbox::Promise;
 use super::lanes::Access;
 use super::server::Server;
-use super::{own, strings};
+use super::{about_key, own, strings, wait};
 
 /// One key's part of a request. Key and value are slices of the receive buffer; the store copies what it keeps.
 #[derive(Debug)]
@@ -35,12 +36,21 @@ pub(super) enum Ask {
     OwnGet(GetOptions),
     /// RKV.REPLICAS
     Replicas,
+    /// OBJECT, MEMORY USAGE
+    About(AboutKey),
+    /// WAIT, of the key written last: for so many nodes, within so many ms.
+    Wait(i64, u64),
 }
 
 impl Operation {
     pub(super) fn access(&self) -> Access {
         match self.ask {
-            Ask::Get | Ask::Exists | Ask::OwnGet(_) | Ask::Replicas => Access::Read,
+            Ask::Get
+            | Ask::Exists
+            | Ask::OwnGet(_)
+            | Ask::Replicas
+            | Ask::About(_)
+            | Ask::Wait(..) => Access::Read,
             Ask::Set(_) | Ask::Delete | Ask::OwnWrite(..) => Access::Write,
         }
     }
@@ -56,6 +66,8 @@ impl Operation {
             Ask::OwnWrite(write, options) => own::write(&server, &key, write, &options, promise),
             Ask::OwnGet(options) => own::get(server, &key, &options, promise),
             Ask::Replicas => own::replicas(&server, &key, promise),
+            Ask::About(question) => about_key::ask(server, &key, question, promise),
+            Ask::Wait(nodes, timeout_ms) => wait::begin(server, key, nodes, timeout_ms, promise),
         }
     }
 }
