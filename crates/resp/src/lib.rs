@@ -11,7 +11,7 @@
 //! - [`typed`] a request to the [`Command`] that it asks for; [`set`], [`own`], [`kill`] and [`node`] hold what follows
 //!   the name
 //! - [`error`] what a request that asks for nothing possible is told
-//! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns
+//! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns; [`markdown`] the same for people
 //! - [`reply`] a [`Reply`] to bytes, RESP2 or RESP3
 //! - [`answer`] the other side: bytes to [`Reply`]s, for clients of ours
 
@@ -24,6 +24,7 @@ pub mod glob;
 mod inline;
 mod integer;
 pub mod kill;
+pub mod markdown;
 pub mod node;
 pub mod own;
 pub mod reply;

@@ -33,6 +33,7 @@ pub(super) const CLUSTER: &[Spec] = &[
         arity: 1,
         summary: "Accepted for cluster clients; any node reads any key.",
         since: "3.0.0",
+        differences: "Changes nothing.",
         ..FOR_CLUSTERS
     },
     Spec {
@@ -41,6 +42,7 @@ pub(super) const CLUSTER: &[Spec] = &[
         arity: 1,
         summary: "Accepted for cluster clients; any node takes any key.",
         since: "3.0.0",
+        differences: "Changes nothing.",
         ..FOR_CLUSTERS
     },
     Spec {
@@ -50,6 +52,7 @@ pub(super) const CLUSTER: &[Spec] = &[
         flags: &["fast"],
         summary: "Accepted for cluster clients; any node takes any key.",
         since: "3.0.0",
+        differences: "Changes nothing.",
         ..FOR_CLUSTERS
     },
     Spec {
@@ -115,8 +118,9 @@ const CLUSTER_SUBCOMMANDS: &[Spec] = &[
         name: Name::ClusterMyShardId,
         text: "cluster|myshardid",
         arity: 2,
-        summary: "Returns the id of the shard in which this node comes first.",
+        summary: "Returns the id of this node's shard.",
         since: "7.2.0",
+        differences: "Each node is a shard of its own.",
         ..QUESTION
     },
     Spec {

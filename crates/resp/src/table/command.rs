@@ -29,6 +29,7 @@ const COMMAND_SUBCOMMANDS: &[Spec] = &[
         text: "command|count",
         arity: 2,
         summary: "Returns how many commands there are.",
+        differences: "Only what is here.",
         ..ABOUT_COMMANDS
     },
     Spec {
@@ -48,6 +49,7 @@ const COMMAND_SUBCOMMANDS: &[Spec] = &[
         usage: "[command-name [command-name ...]]",
         summary: "Returns what people should know of some commands, or all.",
         since: "7.0.0",
+        differences: "Without arguments and complexity.",
         ..ABOUT_COMMANDS
     },
     Spec {
@@ -66,6 +68,7 @@ const COMMAND_SUBCOMMANDS: &[Spec] = &[
         arity: -3,
         usage: "command [arg [arg ...]]",
         summary: "Returns the keys among a command's arguments.",
+        differences: "One argument is enough, as from Redis 7.2 on.",
         ..ABOUT_COMMANDS
     },
     Spec {
@@ -75,6 +78,7 @@ const COMMAND_SUBCOMMANDS: &[Spec] = &[
         usage: "command [arg [arg ...]]",
         summary: "Returns the keys among a command's arguments, each with what is done with it.",
         since: "7.0.0",
+        differences: "One argument is enough, as from Redis 7.2 on.",
         ..ABOUT_COMMANDS
     },
     Spec {
@@ -83,6 +87,7 @@ const COMMAND_SUBCOMMANDS: &[Spec] = &[
         arity: 2,
         summary: "Prints this help.",
         since: "5.0.0",
+        differences: "Tells the subcommands that are here.",
         ..ABOUT_COMMANDS
     },
 ];

@@ -64,6 +64,7 @@ pub(super) const CONNECTIONS: &[Spec] = &[
         usage: "[protover [AUTH username password] [SETNAME clientname]]",
         summary: "Agrees on the protocol, and says who is here.",
         since: "6.0.0",
+        differences: "`mode` is always `cluster`; `version` is that of the Redis whose clients are at home here.",
         ..BEFORE_AUTH
     },
     Spec {
@@ -80,6 +81,7 @@ pub(super) const CONNECTIONS: &[Spec] = &[
         arity: 2,
         usage: "index",
         summary: "Goes to the keyspace configured under a number.",
+        differences: "The numbers are those of `redis.databases`, keyspaces by name; allowed although the mode is cluster.",
         ..CONNECTION
     },
     Spec {
@@ -99,6 +101,7 @@ pub(super) const CONNECTIONS: &[Spec] = &[
         since: "2.4.0",
         group: "connection",
         subcommands: CLIENT_SUBCOMMANDS,
+        differences: "PAUSE, TRACKING, UNBLOCK and their like are not here.",
         ..COMMAND
     },
 ];
@@ -131,6 +134,7 @@ const CLIENT_SUBCOMMANDS: &[Spec] = &[
         usage: "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id [client-id ...]]",
         summary: "Returns what is known of the node's connections.",
         since: "2.4.0",
+        differences: "`fd`, buffers and `tot-mem` are those of this connection; what does not exist here is shown as unused.",
         ..CLIENT
     },
     Spec {
@@ -207,6 +211,7 @@ const CLIENT_SUBCOMMANDS: &[Spec] = &[
         flags: &["loading", "stale"],
         summary: "Prints this help.",
         since: "5.0.0",
+        differences: "Tells the subcommands that are here.",
         ..CLIENT
     },
 ];

@@ -16,6 +16,7 @@ pub(super) const KEYS: &[Spec] = &[
         tips: SUM_OF_SHARDS,
         usage: "key [key ...]",
         summary: "Deletes keys, each by itself.",
+        differences: "Each key by itself, on any nodes: not atomic. A key counts as deleted when its read failed and its tombstone was acknowledged.",
         ..COMMAND
     },
     Spec {
@@ -28,6 +29,7 @@ pub(super) const KEYS: &[Spec] = &[
         tips: SUM_OF_SHARDS,
         usage: "key [key ...]",
         summary: "Counts which of the keys exist.",
+        differences: "Each key by itself, on any nodes: not atomic.",
         ..COMMAND
     },
 ];

@@ -28,6 +28,7 @@ pub(super) const SERVER: &[Spec] = &[
         usage: "[section [section ...]]",
         summary: "Returns figures of this node.",
         group: "server",
+        differences: "Has sections of our own: Ring, Quorum, Handoff. Latencystats is empty: `/metrics` has the histograms. Keys are those of this node's copies.",
         ..COMMAND
     },
     Spec {
@@ -51,6 +52,7 @@ pub(super) const SERVER: &[Spec] = &[
         since: "2.0.0",
         group: "server",
         subcommands: CONFIG_SUBCOMMANDS,
+        differences: "Names are Redis' own, values are what holds here; `rkv config show` has rkv's settings.",
         ..COMMAND
     },
     Spec {
@@ -100,6 +102,7 @@ pub(super) const SERVER: &[Spec] = &[
         usage: "subcommand [argument [argument ...]]",
         summary: "Refused.",
         group: "server",
+        differences: "Refused always: RKV.REPLICAS and `rkv status` look, `rkv start --faults` breaks.",
         ..COMMAND
     },
 ];
@@ -120,6 +123,7 @@ const CONFIG_SUBCOMMANDS: &[Spec] = &[
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         usage: "parameter value [parameter value ...]",
         summary: "Changes settings of the running node.",
+        differences: "Only `slowlog-log-slower-than` and `slowlog-max-len` change (and a setting may be set to what it is): the rest is read when the node starts.",
         ..CONFIG
     },
     Spec {
@@ -137,6 +141,7 @@ const CONFIG_SUBCOMMANDS: &[Spec] = &[
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         summary: "Writes changed settings to the configuration file.",
         since: "2.8.0",
+        differences: "Refused: rkv's configuration is never rewritten.",
         ..CONFIG
     },
     Spec {
@@ -147,6 +152,7 @@ const CONFIG_SUBCOMMANDS: &[Spec] = &[
         categories: &["@slow"],
         summary: "Prints this help.",
         since: "5.0.0",
+        differences: "Tells the subcommands that are here.",
         ..CONFIG
     },
 ];

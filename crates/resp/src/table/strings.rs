@@ -34,6 +34,7 @@ pub(super) const STRINGS: &[Spec] = &[
         usage: "key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-seconds|PXAT unix-milliseconds|KEEPTTL]",
         summary: "Sets the value of a key, and when it expires.",
         group: "string",
+        differences: "NX, XX and GET are refused with the remedy: they need an answer that all replicas agree on.",
         ..COMMAND
     },
 ];
