@@ -76,6 +76,74 @@ pub enum Name {
     CommandDocs,
     CommandList,
     CommandGetKeys,
+    ClusterSlots,
+    ClusterShards,
+    ClusterNodes,
+    ClusterInfo,
+    ClusterMyId,
+    ClusterMyShardId,
+    ClusterKeySlot,
+    ClusterLinks,
+    ClusterCountFailureReports,
+    ClusterReplicas,
+    ClusterSlaves,
+    ClusterMeet,
+    ClusterForget,
+    ClusterSetSlot,
+    ClusterFailover,
+    ClusterReset,
+    ClusterReplicate,
+    ClusterAddSlots,
+    ClusterAddSlotsRange,
+    ClusterDelSlots,
+    ClusterDelSlotsRange,
+    ClusterFlushSlots,
+    ClusterBumpEpoch,
+    ClusterSaveConfig,
+    ClusterSetConfigEpoch,
+    ClusterHelp,
+    Cluster,
+    Object,
+    Memory,
+    SlowLog,
+    Latency,
+    ObjectEncoding,
+    ObjectRefCount,
+    ObjectIdleTime,
+    ObjectFreq,
+    ObjectHelp,
+    MemoryUsage,
+    MemoryDoctor,
+    MemoryHelp,
+    SlowLogGet,
+    SlowLogLen,
+    SlowLogReset,
+    SlowLogHelp,
+    LatencyLatest,
+    LatencyHistory,
+    LatencyReset,
+    LatencyHelp,
+    Acl,
+    Module,
+    Function,
+    Script,
+    AclWhoAmI,
+    AclList,
+    AclUsers,
+    AclCat,
+    AclHelp,
+    ModuleList,
+    ModuleHelp,
+    FunctionFlush,
+    FunctionHelp,
+    ScriptFlush,
+    ScriptHelp,
+    Role,
+    Wait,
+    LolWut,
+    Debug,
+    ClientKill,
+    CommandGetKeysAndFlags,
     CommandHelp,
 }
 
@@ -113,16 +181,20 @@ pub struct Spec {
     pub since: &'static str,
     /// Redis' group of it, or `rkv`.
     pub group: &'static str,
+    /// How it differs from Redis' command of that name, in sentences; empty: not at all that is known.
+    pub differences: &'static str,
     /// Those of a command of several.
     pub subcommands: &'static [Spec],
 }
 
-/// The keys among a command's arguments: from the first after the name.
+/// The keys among a command's arguments, as Redis counts them: the name is 0, and a subcommand's name 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
-    /// 1: only that one; -1: all that follow, too.
+    /// Where the first stands.
+    pub first: i32,
+    /// Where the last stands; -1: the last argument.
     pub last: i32,
-    /// How far each is from the one before: 2, where values stand between.
+    /// How far one is from the next.
     pub step: i32,
     /// What is done with them.
     pub access: &'static [&'static str],

@@ -106,26 +106,65 @@ pub fn get_keys(command: &Request) -> Result<Reply, CommandError> {
         CommandError::WrongArity(_) => CommandError::GetKeysArity,
         _ => CommandError::NotACommand,
     })?;
-    let mut keys = keys(spec, command).cloned().peekable();
-    if keys.peek().is_none() {
+    let keys: Vec<Bytes> = keys(spec, command).cloned().collect();
+    if keys.is_empty() {
         Err(CommandError::NoKeys)
     } else {
         Ok(Reply::bulks(keys))
     }
 }
 
-/// The keys of a request of this command, as they stand in it.
-pub fn keys<'a>(spec: &Spec, request: &'a Request) -> impl Iterator<Item = &'a Bytes> + use<'a> {
-    let step = spec
-        .keys
-        .map_or(1, |keys| keys.step.unsigned_abs() as usize);
-    let end = match spec.keys {
-        None => 1,
-        Some(Keys { last: 1, .. }) => 2,
-        Some(_) => request.args.len(),
+/// COMMAND GETKEYSANDFLAGS: the same, each with what is done with it.
+pub fn get_keys_and_flags(command: &Request) -> Result<Reply, CommandError> {
+    let Reply::Array(keys) = get_keys(command)? else {
+        return Err(CommandError::NoKeys);
     };
-    let all = request.args.get(1..end).unwrap_or(&[]);
-    all.iter().step_by(step)
+    let access = access(crate::command::find(command)?, command);
+    let row = |key| Reply::Array(vec![key, simple_set(access)]);
+    Ok(Reply::Array(keys.into_iter().map(row).collect()))
+}
+
+/// What a request does with its keys: of one command it depends on the options.
+fn access(spec: &Spec, request: &Request) -> &'static [&'static str] {
+    let gets = |arg: &Bytes| arg.eq_ignore_ascii_case(b"GET");
+    match spec.keys {
+        None => &[],
+        Some(_) if spec.name == Name::Set => {
+            if request.args.iter().skip(3).any(gets) {
+                &["RW", "access", "update"]
+            } else {
+                &["OW", "update"]
+            }
+        }
+        Some(keys) => keys.access,
+    }
+}
+
+/// The categories that commands here are of, each once.
+pub fn categories() -> Vec<&'static str> {
+    let mut categories: Vec<&str> = Vec::new();
+    for category in all().flat_map(|spec| spec.categories) {
+        let category = category.trim_start_matches('@');
+        if !categories.contains(&category) {
+            categories.push(category);
+        }
+    }
+    categories
+}
+
+/// The keys of a request of this command, as they stand in it.
+pub fn keys<'a>(spec: &Spec, request: &'a Request) -> impl Iterator<Item = &'a Bytes> {
+    let places = spec.keys.map_or(0..0, |keys| {
+        let end = match usize::try_from(keys.last) {
+            Ok(last) => last + 1,
+            Err(_) => request.args.len(),
+        };
+        keys.first.unsigned_abs() as usize..end
+    });
+    let step = spec.keys.map_or(1, |keys| keys.step.unsigned_abs().max(1));
+    places
+        .step_by(step as usize)
+        .filter_map(|place| request.args.get(place))
 }
 
 /// HELP of a command of several, in Redis' form.
@@ -153,12 +192,12 @@ pub fn help(container: Name) -> Reply {
 fn row(spec: &Spec) -> Reply {
     let (first, last, step) = spec
         .keys
-        .map_or((0, 0, 0), |keys| (1, keys.last, keys.step));
+        .map_or((0, 0, 0), |keys| (keys.first, keys.last, keys.step));
     Reply::Array(vec![
         Reply::bulk(spec.text),
         Reply::Integer(spec.arity.into()),
         simple_set(spec.flags),
-        Reply::Integer(first),
+        Reply::Integer(first.into()),
         Reply::Integer(last.into()),
         Reply::Integer(step.into()),
         simple_set(spec.categories),
@@ -179,9 +218,12 @@ fn simple_set(texts: &'static [&'static str]) -> Reply {
 fn key_specification(keys: &Keys) -> Reply {
     let begin = map([
         ("type", Reply::bulk("index")),
-        ("spec", map([("index", Reply::Integer(1))])),
+        ("spec", map([("index", Reply::Integer(keys.first.into()))])),
     ]);
-    let last = if keys.last == 1 { 0 } else { keys.last };
+    let last = match keys.last {
+        -1 => -1,
+        last => last - keys.first,
+    };
     let range = map([
         ("lastkey", Reply::Integer(last.into())),
         ("keystep", Reply::Integer(keys.step.into())),

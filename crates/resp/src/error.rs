@@ -93,6 +93,60 @@ pub enum CommandError {
     /// CLIENT LIST ID with what is no id.
     #[error("ERR Invalid client ID")]
     ClientId,
+    /// CLIENT KILL ID of what is no id.
+    #[error("ERR client-id should be greater than 0")]
+    KillId,
+    /// CLIENT KILL of a user that is none.
+    #[error("ERR No such user '{0}'")]
+    UnknownUser(String),
+    /// CLIENT KILL of an address from which nobody is connected.
+    #[error("ERR No such client")]
+    NoSuchClient,
+    /// Too many arguments for a subcommand that counts them itself.
+    #[error(
+        "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try {container} HELP."
+    )]
+    SubcommandArity {
+        /// In upper case.
+        subcommand: &'static str,
+        /// Likewise.
+        container: &'static str,
+    },
+    /// SLOWLOG GET of what is no number of entries.
+    #[error("ERR count should be greater than or equal to -1")]
+    SlowLogCount,
+    /// A timeout below 0.
+    #[error("ERR timeout is negative")]
+    NegativeTimeout,
+    /// FUNCTION FLUSH with another option.
+    #[error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")]
+    FunctionFlush,
+    /// SCRIPT FLUSH with another option.
+    #[error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")]
+    ScriptFlush,
+    /// ACL CAT of a category that is none.
+    #[error("ERR Unknown category '{0}'")]
+    UnknownCategory(String),
+    /// A question about a node that is no member.
+    #[error("ERR Unknown node {0}")]
+    UnknownNode(String),
+    /// A command of Redis Cluster that changes members or slots.
+    #[error(
+        "ERR {0} is not for clients here: stage a change with 'rkv cluster join' or 'rkv cluster leave', \
+         look at it with 'rkv cluster plan', carry it out with 'rkv cluster commit'"
+    )]
+    ChangedByPlan(String),
+    /// DEBUG
+    #[error(
+        "ERR DEBUG command not allowed: look with RKV.REPLICAS, INFO and 'rkv status', break things with 'rkv start --faults'"
+    )]
+    NoDebug,
+    /// OBJECT FREQ, where nobody counts reads.
+    #[error(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+         between policies at runtime LRU and LFU data will take some time to adjust."
+    )]
+    NoFrequency,
     /// COMMAND GETKEYS of what is no command.
     #[error("ERR Invalid command specified")]
     NotACommand,

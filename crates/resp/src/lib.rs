@@ -8,11 +8,11 @@
 //!
 //! - [`frame`] bytes to [`Request`]s (arrays of bulk strings, and inline lines)
 //! - [`command`] which command a request names; [`table`] is the one table of all of them
-//! - [`typed`] a request to the [`Command`] that it asks for; [`set`], [`expire`], [`look`] and [`own`] hold
-//!   the options
+//! - [`typed`] a request to the [`Command`] that it asks for; [`set`], [`expire`], [`look`], [`own`], [`kill`] and [`node`]
+//!   hold what follows the name
 //! - `refusals` what is said of Redis commands that are not served
 //! - [`error`] what a request that asks for nothing possible is told
-//! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns
+//! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns; [`markdown`] the same for people
 //! - [`reply`] a [`Reply`] to bytes, RESP2 or RESP3
 //! - [`answer`] the other side: bytes to [`Reply`]s, for clients of ours
 
@@ -25,7 +25,10 @@ pub mod frame;
 pub mod glob;
 mod inline;
 mod integer;
+pub mod kill;
 pub mod look;
+pub mod markdown;
+pub mod node;
 pub mod own;
 mod refusals;
 pub mod reply;

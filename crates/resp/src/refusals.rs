@@ -56,7 +56,6 @@ const FAMILIES: &[Family] = &[
             "evalsha_ro",
             "fcall",
             "fcall_ro",
-            "script",
         ],
         text: "is not served, nothing is run on the nodes: send the commands in a pipeline",
     },
@@ -240,10 +239,6 @@ const FAMILIES: &[Family] = &[
             "failover",
         ],
         text: "is not served, every node takes writes: change members with 'rkv cluster'",
-    },
-    Family {
-        names: &["acl"],
-        text: "is not served: users are configured (redis.users)",
     },
     Family {
         names: &["shutdown", "debug"],

@@ -52,6 +52,8 @@ pub enum Reply {
     Verbatim(Bytes),
     /// Yes or no.
     Bool(bool),
+    /// Bytes that [`Reply::write`] made before, in the protocol in which this leaves.
+    Written(Bytes),
 }
 
 impl Reply {
@@ -123,6 +125,7 @@ impl Reply {
                 out.put_slice(if *truth { b"#t\r\n" } else { b"#f\r\n" })
             }
             Reply::Bool(truth) => write_number(b':', i64::from(*truth), out),
+            Reply::Written(bytes) => out.put_slice(bytes),
         }
     }
 }

@@ -10,7 +10,9 @@ use crate::describe::ListFilter;
 use crate::error::shown;
 use crate::expire::{self, At, ExpireIf, GetEx, Unit};
 use crate::frame::Args;
+use crate::kill::{Kill, is_normal_kind};
 use crate::look::{Look, Range};
+use crate::node::{self, AboutNode};
 use crate::own::Options;
 use crate::set::{Expire, SetOptions};
 use crate::{CommandError, Name, Protocol, Request, integer};
@@ -108,7 +110,7 @@ pub enum Command {
     Select(usize),
     /// RESET
     Reset,
-    /// READONLY, READWRITE, ASKING, CLIENT NO-EVICT, CLIENT NO-TOUCH: answered `+OK` and nothing done.
+    /// READONLY, READWRITE, ASKING, FUNCTION FLUSH, SCRIPT FLUSH: answered `+OK` and nothing done.
     Accepted,
     /// INFO of these sections; of the default ones if none.
     Info(Args),
@@ -150,8 +152,47 @@ pub enum Command {
     CommandList(ListFilter),
     /// COMMAND GETKEYS of this command and its arguments.
     CommandGetKeys(Args),
+    /// COMMAND GETKEYSANDFLAGS of this command and its arguments.
+    CommandGetKeysAndFlags(Args),
     /// HELP of a command of several.
     Help(Name),
+    /// CLIENT KILL
+    ClientKill(Kill),
+    /// CLIENT NO-EVICT
+    ClientNoEvict(bool),
+    /// CLIENT NO-TOUCH
+    ClientNoTouch(bool),
+    /// A question about the node or its ring.
+    AboutNode(AboutNode),
+    /// OBJECT, MEMORY USAGE
+    AboutKey {
+        /// The key.
+        key: Bytes,
+        /// What is asked of it.
+        question: AboutKey,
+    },
+    /// WAIT
+    Wait {
+        /// How many nodes besides one; none may be asked for, or fewer.
+        nodes: i64,
+        /// Within this time; 0: as long as a request may take.
+        timeout_ms: u64,
+    },
+}
+
+/// What is asked about what a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AboutKey {
+    /// OBJECT ENCODING
+    Encoding,
+    /// OBJECT REFCOUNT
+    References,
+    /// OBJECT IDLETIME
+    Idle,
+    /// OBJECT FREQ
+    Frequency,
+    /// MEMORY USAGE
+    Memory,
 }
 
 /// What HELLO asks for besides an introduction.
@@ -301,10 +342,9 @@ impl Command {
             Name::ClientSetName => Command::ClientSetName(client_name(&args.take(2)?)?),
             Name::ClientSetInfo => client_info(&args.take(2)?, args.take(3)?)?,
             Name::ClientReply => Command::ClientReply(reply_mode(&args.take(2)?)?),
-            Name::ClientNoEvict | Name::ClientNoTouch => match reply_mode(&args.take(2)?)? {
-                ReplyMode::On | ReplyMode::Off => Command::Accepted,
-                ReplyMode::Skip => return Err(CommandError::Syntax),
-            },
+            Name::ClientNoEvict => Command::ClientNoEvict(node::on_or_off(&args.take(2)?)?),
+            Name::ClientNoTouch => Command::ClientNoTouch(node::on_or_off(&args.take(2)?)?),
+            Name::ClientKill => Command::ClientKill(Kill::parse(args.from(2))?),
             Name::ConfigGet => Command::ConfigGet(args.rest(2)),
             Name::ConfigSet => Command::ConfigSet(pairs(args.from(2))?),
             Name::ConfigResetStat => Command::ConfigResetStat,
@@ -315,11 +355,47 @@ impl Command {
             Name::CommandDocs => Command::CommandDocs(args.rest(2)),
             Name::CommandList => Command::CommandList(ListFilter::parse(args.from(2))?),
             Name::CommandGetKeys => Command::CommandGetKeys(args.rest(2)),
+            Name::CommandGetKeysAndFlags => Command::CommandGetKeysAndFlags(args.rest(2)),
             Name::ClientHelp => Command::Help(Name::Client),
             Name::ConfigHelp => Command::Help(Name::Config),
             Name::CommandHelp => Command::Help(Name::Command),
-            // their arity wants a subcommand, and `find` answers with that one's name
-            Name::Client | Name::Config => return Err(CommandError::WrongArity(name.spec().text)),
+            Name::ClusterHelp => Command::Help(Name::Cluster),
+            Name::ObjectHelp => Command::Help(Name::Object),
+            Name::MemoryHelp => Command::Help(Name::Memory),
+            Name::SlowLogHelp => Command::Help(Name::SlowLog),
+            Name::LatencyHelp => Command::Help(Name::Latency),
+            Name::AclHelp => Command::Help(Name::Acl),
+            Name::ModuleHelp => Command::Help(Name::Module),
+            Name::FunctionHelp => Command::Help(Name::Function),
+            Name::ScriptHelp => Command::Help(Name::Script),
+            Name::ObjectEncoding => args.about_key(AboutKey::Encoding)?,
+            Name::ObjectRefCount => args.about_key(AboutKey::References)?,
+            Name::ObjectIdleTime => args.about_key(AboutKey::Idle)?,
+            Name::ObjectFreq => args.about_key(AboutKey::Frequency)?,
+            Name::MemoryUsage => {
+                node::samples(args.from(3))?;
+                args.about_key(AboutKey::Memory)?
+            }
+            Name::FunctionFlush | Name::ScriptFlush => {
+                node::flush(name, args.from(2))?;
+                Command::Accepted
+            }
+            Name::Wait => {
+                let (nodes, timeout_ms) = node::wait(&args.take(1)?, &args.take(2)?)?;
+                Command::Wait { nodes, timeout_ms }
+            }
+            other => {
+                let behind_name = if other.spec().text.contains('|') {
+                    2
+                } else {
+                    1
+                };
+                match AboutNode::parse(other, args.from(behind_name))? {
+                    Some(question) => Command::AboutNode(question),
+                    // a command of several: their arity wants a subcommand, and `find` answers with that one's name
+                    None => return Err(CommandError::WrongArity(name.spec().text)),
+                }
+            }
         })
     }
 }
@@ -375,6 +451,11 @@ impl Arguments {
             in_seconds,
             from_now,
         }
+    }
+
+    fn about_key(&mut self, question: AboutKey) -> Result<Command, CommandError> {
+        let key = self.take(2)?;
+        Ok(Command::AboutKey { key, question })
     }
 
     fn from(&self, at: usize) -> &[Bytes] {
@@ -472,13 +553,10 @@ fn client_filter(args: &[Bytes]) -> Result<ClientFilter, CommandError> {
     match args {
         [] => Ok(ClientFilter::All),
         [option, kind] if option.eq_ignore_ascii_case(b"TYPE") => {
-            let is = |text: &&str| kind.eq_ignore_ascii_case(text.as_bytes());
-            if is(&"normal") {
+            if is_normal_kind(kind)? {
                 Ok(ClientFilter::All)
-            } else if ["master", "replica", "slave", "pubsub"].iter().any(is) {
-                Ok(ClientFilter::None)
             } else {
-                Err(CommandError::ClientKind(shown(kind)))
+                Ok(ClientFilter::None)
             }
         }
         [option, ids @ ..] if option.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
@@ -673,7 +751,9 @@ mod tests {
                 Command::ClientLibraryVersion(a()),
             ),
             ("client reply skip", Command::ClientReply(ReplyMode::Skip)),
-            ("client no-evict on", Command::Accepted),
+            ("client no-evict on", Command::ClientNoEvict(true)),
+            ("client no-touch OFF", Command::ClientNoTouch(false)),
+            ("readonly", Command::Accepted),
             ("config get a b", Command::ConfigGet(args("a b"))),
             ("config set a b", Command::ConfigSet(vec![(a(), b())])),
             ("command info a", Command::CommandInfo(args("a"))),

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rkv_resp::command::find;
+use rkv_resp::command::{by_text, find};
 use rkv_resp::{Command, CommandError, Reply, Request, RequestParser};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -79,7 +79,7 @@ impl Connection {
         let session = Session::new(admitted.server.clone(), admitted.client.clone());
         Connection {
             parser: RequestParser::new(session.limits()),
-            pipeline: Pipeline::new(admitted.server.clone()),
+            pipeline: Pipeline::new(admitted.server.clone(), admitted.client.clone()),
             session,
             admitted,
             input: BytesMut::new(),
@@ -97,7 +97,8 @@ impl Connection {
     /// Goes on until the client leaves, breaks the protocol, or the node stops.
     pub(super) async fn run(mut self, mut stream: TcpStream, mut stop: watch::Receiver<bool>) {
         let (mut reader, mut writer) = stream.split();
-        loop {
+        let client = self.admitted.client.clone();
+        while !client.is_killed() {
             let turn = self.turn();
             if self.flush(&writer).is_err() {
                 return;
@@ -130,6 +131,7 @@ impl Connection {
                     }
                 }
                 () = stopped(&mut stop), if self.closing.is_none() => self.close(),
+                () = client.killed() => return,
                 () = until(deadline), if deadline.is_some() => return,
             }
         }
@@ -141,6 +143,7 @@ impl Connection {
 
     /// Begins what came, as far as there is room, and writes what may leave.
     fn turn(&mut self) -> Turn {
+        self.pipeline.look_at_the_clock();
         self.pipeline.settle(&mut self.output);
         for _ in 0..TURN {
             if self.pipeline.is_full(self.output.len()) {
@@ -174,11 +177,19 @@ impl Connection {
     }
 
     fn understand(&mut self, request: Request) -> Result<Command, CommandError> {
-        let spec = find(&request)?;
+        let spec = find(&request).inspect_err(|error| {
+            if let CommandError::WrongArity(text) = error
+                && let Some(spec) = by_text(text.as_bytes())
+            {
+                self.pipeline.counted.called.rejected(spec.name);
+            }
+        })?;
         self.command = spec.text;
         if !self.session.is_authenticated() && !spec.is_free_of_auth() {
+            self.pipeline.counted.called.rejected(spec.name);
             return Err(CommandError::NoAuth);
         }
+        self.pipeline.note(spec, &request.args);
         Command::parse(spec.name, request)
     }
 
@@ -260,6 +271,11 @@ impl Connection {
                 let (slot, preflist) = server.engine.preflist(&key);
                 return Err(own::preflist_reply(slot, &preflist));
             }
+            Command::AboutKey { key, question } => (key, Ask::About(question)),
+            Command::Wait { nodes, timeout_ms } => {
+                self.pipeline.wait(manner, nodes, timeout_ms);
+                return Ok(());
+            }
             about_session => {
                 self.answer(manner, about_session);
                 return Ok(());
@@ -273,11 +289,11 @@ impl Connection {
         if let Command::ClientReply(mode) = &command {
             manner.is_silent = self.session.set_replies(*mode);
         }
-        if command == Command::Quit {
-            self.close();
-        }
         let was_authenticated = self.session.is_authenticated();
         let reply = self.session.answer(command);
+        if self.session.is_over() {
+            self.close();
+        }
         manner.protocol = self.session.protocol();
         self.pipeline.answered(manner, reply);
         if self.session.is_authenticated() != was_authenticated {
@@ -362,8 +378,10 @@ impl Connection {
             shown.command = self.command;
         }
         self.admitted.server.stats.add(&mut self.pipeline.counted);
-        let buffered = self.input.len() + self.output.len() + self.pipeline.bytes();
-        self.admitted.buffers(buffered);
+        let [input, output, replies] = [self.input.len(), self.output.len(), self.pipeline.bytes()];
+        let room = self.input.capacity() - input;
+        self.admitted.client.holds(input, room, output, replies);
+        self.admitted.buffers(input + output + replies);
     }
 
     /// When the connection ends unless something happens.

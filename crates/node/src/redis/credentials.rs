@@ -18,6 +18,16 @@ impl RedisConfig {
         self.password.is_some() || !self.users.is_empty()
     }
 
+    /// The users that there are: `default` is one where nothing must be proved, or where it has a password.
+    pub(super) fn user_names(&self) -> impl Iterator<Item = &str> {
+        let is_default_there = self.password.is_some() || !self.needs_auth();
+        let default = is_default_there.then_some(DEFAULT_USER);
+        let users = self.users.keys().map(String::as_str);
+        default
+            .into_iter()
+            .chain(users.filter(move |name| !(is_default_there && *name == DEFAULT_USER)))
+    }
+
     /// The user that `given` proves to be.
     pub(super) fn prove(&self, given: &Credentials) -> Result<String, CommandError> {
         if !self.needs_auth() {

@@ -1,6 +1,6 @@
 //! This file answers: what does INFO tell?
 //!
-//! The fields that clients and exporters read of Redis, with what holds here, and two sections of our own. Keys are
+//! The fields that clients and exporters read of Redis, with what holds here, and three sections of our own. Keys are
 //! those of this node's copies, deleted ones that are not reaped yet among them.
 
 use std::fmt::Write as _;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rkv_resp::Reply;
+use rkv_wire::message::TransferKind;
 
 use super::server::Server;
 
@@ -17,21 +18,30 @@ pub(super) const REDIS_VERSION: &str = "7.4.0";
 type Fields = Vec<(String, String)>;
 type Section = (&'static str, fn(&Server) -> Fields);
 
-/// The sections in the order in which they are told.
-const SECTIONS: [Section; 10] = [
+/// The sections in the order in which they are told: Redis' own first, then ours.
+const SECTIONS: [Section; 16] = [
     ("Server", server_fields),
     ("Clients", client_fields),
     ("Memory", memory_fields),
+    ("Persistence", persistence_fields),
     ("Stats", stats_fields),
     ("Replication", replication_fields),
     ("CPU", cpu_fields),
+    ("Modules", |_| Vec::new()),
+    ("Commandstats", |server| server.stats.by_command.commands()),
+    ("Errorstats", |server| server.stats.by_command.errors()),
+    ("Latencystats", |_| Vec::new()),
     ("Cluster", cluster_fields),
     ("Keyspace", keyspace_fields),
     ("Ring", ring_fields),
     ("Quorum", quorum_fields),
+    ("Handoff", handoff_fields),
 ];
 
-/// INFO of these sections; of all if none is named.
+/// Told only by name, or to who asks for all.
+const ON_REQUEST: [&str; 2] = ["Commandstats", "Latencystats"];
+
+/// INFO of these sections; of the default ones if none is named.
 pub(super) fn info(server: &Server, asked: &[Bytes]) -> Reply {
     let mut text = String::new();
     for (title, fields) in SECTIONS.iter().filter(|(title, _)| is_asked(asked, title)) {
@@ -44,12 +54,18 @@ pub(super) fn info(server: &Server, asked: &[Bytes]) -> Reply {
 }
 
 fn is_asked(asked: &[Bytes], title: &str) -> bool {
-    let names = ["default", "all", "everything", title];
-    asked.is_empty()
-        || asked.iter().any(|section| {
-            let mut names = names.iter();
-            names.any(|name| section.eq_ignore_ascii_case(name.as_bytes()))
-        })
+    let is_default = !ON_REQUEST.contains(&title);
+    let names = |section: &Bytes| {
+        let is = |name: &str| section.eq_ignore_ascii_case(name.as_bytes());
+        is(title)
+            || is("everything")
+            || (is("all") && title != "Modules")
+            || (is("default") && is_default)
+    };
+    match asked {
+        [] => is_default,
+        asked => asked.iter().any(names),
+    }
 }
 
 fn section(title: &str, fields: &Fields) -> String {
@@ -84,7 +100,6 @@ fn server_fields(server: &Server) -> Fields {
         ),
         field("uptime_in_seconds", uptime_s),
         field("uptime_in_days", uptime_s / 86_400),
-        field("loading", 0),
     ]
 }
 
@@ -105,8 +120,21 @@ fn memory_fields(_: &Server) -> Fields {
             format!("{:.2}M", resident as f64 / f64::from(1 << 20)),
         ),
         field("used_memory_rss", resident),
+        field("used_memory_peak", peak_bytes().unwrap_or(resident)),
         field("maxmemory", 0),
         field("maxmemory_policy", "noeviction"),
+    ]
+}
+
+/// What every acknowledgement survives is `storage.durability`'s affair; nothing is loaded while requests are taken.
+fn persistence_fields(server: &Server) -> Fields {
+    let is_volatile = server.engine.host().store().is_volatile();
+    vec![
+        field("loading", 0),
+        field("async_loading", 0),
+        field("rdb_bgsave_in_progress", 0),
+        field("aof_enabled", u8::from(!is_volatile)),
+        field("aof_rewrite_in_progress", 0),
     ]
 }
 
@@ -132,8 +160,14 @@ fn stats_fields(server: &Server) -> Fields {
 }
 
 /// Replication is the ring's: here every node is a master without replicas, as clients of Redis use the words.
-fn replication_fields(_: &Server) -> Fields {
-    vec![field("role", "master"), field("connected_slaves", 0)]
+fn replication_fields(server: &Server) -> Fields {
+    vec![
+        field("role", "master"),
+        field("connected_slaves", 0),
+        field("master_failover_state", "no-failover"),
+        field("master_replid", &server.run_id),
+        field("master_repl_offset", 0),
+    ]
 }
 
 fn cpu_fields(_: &Server) -> Fields {
@@ -195,6 +229,45 @@ fn quorum_fields(server: &Server) -> Fields {
         field("clock_drift_ms", drift_ms),
         field("clock_may_coordinate", u8::from(may_coordinate)),
     ]
+}
+
+/// What this node gives and gets: transfers that it runs or waits to run, and hints that it holds.
+fn handoff_fields(server: &Server) -> Fields {
+    let report = server.engine.host().report();
+    let transfers = &report.transfers;
+    let kinds = [
+        ("handoff_ownership", TransferKind::Ownership),
+        ("handoff_hinted", TransferKind::Hinted),
+        ("handoff_repair", TransferKind::Repair),
+    ];
+    let of_kind = |kind| transfers.iter().filter(|t| t.kind == kind).count();
+    let mut fields: Fields = kinds.map(|(name, kind)| field(name, of_kind(kind))).into();
+    let hints: u64 = report.hints.iter().map(|hint| hint.keys).sum();
+    fields.extend([
+        field(
+            "handoff_keys_done",
+            transfers.iter().map(|t| t.keys_done).sum::<u64>(),
+        ),
+        field(
+            "handoff_keys_total",
+            transfers.iter().map(|t| t.keys_total).sum::<u64>(),
+        ),
+        field(
+            "handoff_bytes_done",
+            transfers.iter().map(|t| t.bytes_done).sum::<u64>(),
+        ),
+        field("handoff_hints", hints),
+        field("handoff_hinted_copies", report.hints.len()),
+    ]);
+    fields
+}
+
+/// The most that the process' memory was, where the system tells it.
+fn peak_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kb: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kb << 10)
 }
 
 /// The process' memory, where the system tells it.

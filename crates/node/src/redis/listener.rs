@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 }
 
 fn admit(server: &Arc<Server>, stream: &TcpStream, addr: SocketAddr) -> Option<Connection> {
-    let admitted = server.admit(addr)?;
+    let admitted = server.admit(addr, stream.as_raw_fd())?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_AGAIN);

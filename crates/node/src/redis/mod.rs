@@ -6,10 +6,17 @@
 //!
 //! In the order in which a request passes: [`listener`] takes the connection · [`connection`] drives it · [`session`]
 //! what is known of its client ([`credentials`] who it is) · [`operation`] what a command asks of one key, by family:
-//! [`strings`], [`look`], [`expire`] and [`own`]; [`many`] requests of several keys · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
+//! [`strings`], [`look`], [`expire`], [`own`], [`about_key`] and [`wait`]; [`many`] requests of several keys · [`pipeline`]
+//! what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
 //! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way. Beside it: [`server`] what
-//! all connections share, [`info`] and [`settings`] what it tells of itself.
+//! all connections share: [`client`] who they are, [`stats`] and [`command_stats`] what was counted, [`slow_log`] what was
+//! slow; [`info`], [`settings`] and [`about_node`] what it tells of itself, [`cluster`] what of the ring.
 
+mod about_key;
+mod about_node;
+mod client;
+mod cluster;
+mod command_stats;
 mod connection;
 mod credentials;
 mod expire;
@@ -27,9 +34,12 @@ mod server;
 mod session;
 mod settings;
 mod slots;
+mod slow_log;
+mod stats;
 mod strings;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 pub(crate) use listener::serve;
 pub(crate) use server::RedisConfig;

@@ -7,11 +7,12 @@ use rkv_kv::{Ending, Write};
 use rkv_quorum::policy::{GetOptions, PutOptions};
 use rkv_resp::CommandError;
 use rkv_resp::look::Look;
+use rkv_resp::typed::AboutKey;
 
 use super::inbox::Promise;
 use super::lanes::Access;
 use super::server::Server;
-use super::{expire, look, own, strings};
+use super::{about_key, expire, look, own, strings, wait};
 
 /// One key's part of a request. Key and value are slices of the receive buffer; the store copies what it keeps.
 #[derive(Debug)]
@@ -49,6 +50,10 @@ pub(super) enum Ask {
     OwnGet(GetOptions),
     /// RKV.REPLICAS
     Replicas,
+    /// OBJECT, MEMORY USAGE
+    About(AboutKey),
+    /// WAIT, of the key written last: for so many nodes, within so many ms.
+    Wait(i64, u64),
 }
 
 impl Operation {
@@ -60,7 +65,9 @@ impl Operation {
             | Ask::RefuseIfThere(_)
             | Ask::Exists
             | Ask::OwnGet(_)
-            | Ask::Replicas => Access::Read,
+            | Ask::Replicas
+            | Ask::About(_)
+            | Ask::Wait(..) => Access::Read,
             Ask::Set(_)
             | Ask::SetPart(_)
             | Ask::End(_)
@@ -87,6 +94,8 @@ impl Operation {
             Ask::OwnWrite(write, options) => own::write(&server, &key, write, &options, promise),
             Ask::OwnGet(options) => own::get(server, &key, &options, promise),
             Ask::Replicas => own::replicas(&server, &key, promise),
+            Ask::About(question) => about_key::ask(server, &key, question, promise),
+            Ask::Wait(nodes, timeout_ms) => wait::begin(server, key, nodes, timeout_ms, promise),
         }
     }
 }

@@ -47,6 +47,11 @@ impl Output {
                 self.parts.push_back(body.clone());
                 self.tail.extend_from_slice(b"\r\n");
             }
+            Reply::Written(bytes) if bytes.len() >= UNCOPIED_BYTES => {
+                self.len += bytes.len();
+                self.parts.push_back(self.tail.split().freeze());
+                self.parts.push_back(bytes.clone());
+            }
             reply => {
                 reply.write(protocol, &mut self.tail);
                 self.len += self.tail.len() - before;

@@ -3,22 +3,29 @@
 //! Operations begin as requests are parsed, so many side by side as [`IN_FLIGHT`] and the memory of their replies
 //! allow; those on one key wait for each other ([`super::lanes`]). Replies leave in order ([`super::slots`]).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use rkv_resp::{Args, Reply};
+use rkv_resp::{Args, Name, Reply, Spec};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::client::Client;
 use super::inbox::{Answer, Inbox, Promise, Ticket};
-use super::lanes::Lanes;
+use super::lanes::{Access, Lanes};
 use super::many::{Each, Spread};
 use super::operation::{Ask, Operation};
 use super::output::Output;
-use super::server::{Counted, Server};
+use super::server::Server;
 use super::slots::{Manner, Slots};
+use super::stats::Counted;
+use super::{slow_log, wait};
 
 /// Operations of one connection that are under way or wait for one on the same key; and replies that have not left.
 const IN_FLIGHT: usize = 1024;
+/// The memory of a longer key written last is given back with the next.
+const KEPT_KEY_BYTES: usize = 1024;
 
 /// One connection's requests, from parsed to answered.
 pub(super) struct Pipeline {
@@ -29,6 +36,15 @@ pub(super) struct Pipeline {
     in_flight: usize,
     next: u64,
     spread: Option<Spread>,
+    /// What the request is that is looked at now.
+    noted: Option<Note>,
+    /// What the requests that have no reply yet were, in their order.
+    notes: VecDeque<Note>,
+    /// When the last reply was there, or the turn began.
+    now: Instant,
+    /// The key written last; of a long one the memory is given back when another is written.
+    written: Vec<u8>,
+    client: Arc<Client>,
     /// About what a value that was got of late measures: so much may each operation under way bring.
     value_bytes: usize,
     pub(super) counted: Counted,
@@ -37,10 +53,26 @@ pub(super) struct Pipeline {
     begin: Vec<(Ticket, Operation)>,
 }
 
+/// What a request was, until its reply is there.
+#[derive(Debug)]
+struct Note {
+    /// None: it was no command.
+    name: Option<Name>,
+    began: Instant,
+    /// The first of its arguments, and how many there are; none where nobody may see them.
+    args: Args,
+    count: usize,
+}
+
 impl Pipeline {
-    pub(super) fn new(server: Arc<Server>) -> Pipeline {
+    pub(super) fn new(server: Arc<Server>, client: Arc<Client>) -> Pipeline {
         Pipeline {
             server,
+            client,
+            noted: None,
+            notes: VecDeque::new(),
+            now: Instant::now(),
+            written: Vec::new(),
             inbox: Arc::default(),
             slots: Slots::default(),
             lanes: Lanes::new(),
@@ -86,19 +118,60 @@ impl Pipeline {
             || written + self.slots.bytes() + to_come >= self.server.output_bytes()
     }
 
+    /// A turn begins: what begins in it began now or later.
+    pub(super) fn look_at_the_clock(&mut self) {
+        self.now = Instant::now();
+    }
+
+    /// What the request that is answered or asked next is.
+    pub(super) fn note(&mut self, spec: &Spec, args: &Args) {
+        let is_secret = matches!(spec.name, Name::Auth | Name::Hello);
+        let is_kept = self.server.slow_log.is_on() && !is_secret;
+        let most = if is_kept { slow_log::ARGS } else { 0 };
+        self.noted = Some(Note {
+            name: Some(spec.name),
+            began: self.now,
+            args: args.iter().take(most).cloned().collect(),
+            count: if is_kept { args.len() } else { 0 },
+        });
+    }
+
+    fn open(&mut self) {
+        let note = self.noted.take().unwrap_or_else(|| Note {
+            name: None,
+            began: self.now,
+            args: Args::new(),
+            count: 0,
+        });
+        self.notes.push_back(note);
+    }
+
     /// A request that is answered already.
     pub(super) fn answered(&mut self, manner: Manner, reply: Reply) {
+        self.open();
         self.slots.ready(manner, reply);
+    }
+
+    /// WAIT, which waits behind the write that it is about.
+    pub(super) fn wait(&mut self, manner: Manner, nodes: i64, timeout_ms: u64) {
+        if self.written.is_empty() {
+            let reply = wait::without_a_write(&self.server);
+            return self.answered(manner, reply);
+        }
+        let key = Bytes::copy_from_slice(&self.written);
+        self.ask(manner, key, Ask::Wait(nodes, timeout_ms));
     }
 
     /// A request of one operation.
     pub(super) fn ask(&mut self, manner: Manner, key: Bytes, ask: Ask) {
+        self.open();
         let slot = self.slots.open(manner);
         self.begin(slot, 0, Operation { key, ask });
     }
 
     /// A request of several keys, one at least; they begin one by one, by [`Pipeline::begin_next_key`].
     pub(super) fn ask_each(&mut self, manner: Manner, each: Each, args: Args) {
+        self.open();
         let slot = match each {
             Each::Exists | Each::Delete => self.slots.open_count(manner, args.len()),
             Each::Set => self.slots.open_all(manner, args.len() / 2),
@@ -127,11 +200,42 @@ impl Pipeline {
             self.inbox.take(&mut self.came);
             self.look(None);
         }
+        let mut now = None;
         while let Some((manner, reply)) = self.slots.pop_ready() {
-            self.counted.errors += u64::from(matches!(reply, Reply::Error(_)));
+            let now = *now.get_or_insert_with(Instant::now);
+            self.now = now;
+            self.ended(&reply, now);
             if !manner.is_silent {
                 output.push(&reply, manner.protocol);
             }
+        }
+    }
+
+    /// Counts a request whose reply is there.
+    fn ended(&mut self, reply: &Reply, now: Instant) {
+        let Some(note) = self.notes.pop_front() else {
+            return;
+        };
+        let error = match reply {
+            Reply::Error(text) => Some(text),
+            _ => None,
+        };
+        if let Some(text) = error {
+            self.counted.errors += 1;
+            self.counted.called.failed(text);
+        }
+        let Some(name) = note.name else {
+            return;
+        };
+        let took = now.saturating_duration_since(note.began);
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.counted.called.called(name, us, error.is_some());
+        // WAIT is slow by request
+        if note.count > 0 && name != Name::Wait && self.server.slow_log.is_slow(us) {
+            let addr = self.client.addr.to_string();
+            let client = self.client.shown.lock().name.clone();
+            let log = &self.server.slow_log;
+            log.add(us, &note.args, note.count, addr, client);
         }
     }
 
@@ -143,6 +247,9 @@ impl Pipeline {
             key: xxh3_64(&operation.key),
             access: operation.access(),
         };
+        if ticket.access == Access::Write {
+            self.remember(&operation.key);
+        }
         self.next += 1;
         self.in_flight += 1;
         if !self.lanes.is_free(ticket.key, ticket.access) {
@@ -159,6 +266,15 @@ impl Pipeline {
             self.lanes.began(ticket.key, ticket.access);
             self.look(None);
         }
+    }
+
+    /// Keeps the key written last, in a buffer of its own.
+    fn remember(&mut self, key: &[u8]) {
+        if self.written.capacity() > KEPT_KEY_BYTES {
+            self.written = Vec::new();
+        }
+        self.written.clear();
+        self.written.extend_from_slice(key);
     }
 
     fn hand_on(&mut self, ticket: Ticket, operation: Operation) {

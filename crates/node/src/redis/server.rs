@@ -8,10 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_kv::{Engine, Keyspace, KvError};
-use rkv_resp::{Limits, Protocol};
+use rkv_resp::Limits;
+
+use super::client::Client;
+use super::cluster::Snapshots;
+use super::slow_log::SlowLog;
+use super::stats::Stats;
 
 /// What a single argument may measure beyond the largest value: such a value gets the store's error and keeps its
 /// connection.
@@ -60,6 +64,9 @@ pub(super) struct Server {
     pub(super) run_id: String,
     pub(super) started: Instant,
     pub(super) stats: Stats,
+    pub(super) slow_log: SlowLog,
+    /// The ring as cluster clients are told it.
+    pub(super) snapshots: Snapshots,
     clients: Mutex<BTreeMap<u64, Arc<Client>>>,
     next_id: AtomicU64,
     buffered: AtomicUsize,
@@ -79,6 +86,8 @@ impl Server {
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started: Instant::now(),
             stats: Stats::default(),
+            slow_log: SlowLog::default(),
+            snapshots: Snapshots::default(),
             clients: Mutex::new(BTreeMap::new()),
             next_id: AtomicU64::new(1),
             buffered: AtomicUsize::new(0),
@@ -116,19 +125,15 @@ impl Server {
     // ---- who is connected --------------------------------------------------------------------------------------------
 
     /// A new connection, unless there are too many; it counts until what is returned is dropped.
-    pub(super) fn admit(self: &Arc<Self>, addr: SocketAddr) -> Option<Admitted> {
+    pub(super) fn admit(self: &Arc<Self>, addr: SocketAddr, fd: i32) -> Option<Admitted> {
         let mut clients = self.clients.lock();
         if clients.len() >= self.config.connections {
             self.stats.rejected.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         self.stats.connections.fetch_add(1, Ordering::Relaxed);
-        let client = Arc::new(Client {
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
-            addr,
-            since: Instant::now(),
-            shown: Mutex::new(Shown::default()),
-        });
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let client = Arc::new(Client::new(id, addr, fd));
         clients.insert(client.id, client.clone());
         Some(Admitted {
             server: self.clone(),
@@ -189,157 +194,5 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         self.buffers(0);
         self.server.clients.lock().remove(&self.client.id);
-    }
-}
-
-/// One connection as CLIENT LIST shows it.
-pub(super) struct Client {
-    pub(super) id: u64,
-    pub(super) addr: SocketAddr,
-    pub(super) since: Instant,
-    pub(super) shown: Mutex<Shown>,
-}
-
-/// What changes of it.
-pub(super) struct Shown {
-    pub(super) name: Bytes,
-    pub(super) library: Bytes,
-    pub(super) library_version: Bytes,
-    pub(super) user: String,
-    pub(super) database: usize,
-    pub(super) protocol: Protocol,
-    pub(super) last: Instant,
-    pub(super) command: &'static str,
-}
-
-impl Default for Shown {
-    fn default() -> Shown {
-        Shown {
-            name: Bytes::new(),
-            library: Bytes::new(),
-            library_version: Bytes::new(),
-            user: super::credentials::DEFAULT_USER.to_owned(),
-            database: 0,
-            protocol: Protocol::Resp2,
-            last: Instant::now(),
-            command: "NULL",
-        }
-    }
-}
-
-impl Client {
-    /// Its line of CLIENT LIST, without a line end. What does not exist here is shown as Redis shows it when unused.
-    pub(super) fn line(&self, local: SocketAddr) -> String {
-        let shown = self.shown.lock();
-        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        format!(
-            "id={} addr={} laddr={local} fd=-1 name={} age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 \
-             watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
-             cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
-            self.id,
-            self.addr,
-            text(&shown.name),
-            self.since.elapsed().as_secs(),
-            shown.last.elapsed().as_secs(),
-            shown.database,
-            shown.command,
-            shown.user,
-            shown.protocol.number(),
-            text(&shown.library),
-            text(&shown.library_version),
-        )
-    }
-}
-
-/// Figures since the start, or since CONFIG RESETSTAT.
-#[derive(Debug, Default)]
-pub(super) struct Stats {
-    pub(super) connections: AtomicU64,
-    pub(super) rejected: AtomicU64,
-    pub(super) commands: AtomicU64,
-    pub(super) errors: AtomicU64,
-    pub(super) hits: AtomicU64,
-    pub(super) misses: AtomicU64,
-    pub(super) input_bytes: AtomicU64,
-    pub(super) output_bytes: AtomicU64,
-    rate: Mutex<Rate>,
-}
-
-/// What a connection has counted and not told yet: one tells all that it did in a turn at once.
-#[derive(Debug, Default)]
-pub(super) struct Counted {
-    pub(super) commands: u64,
-    pub(super) errors: u64,
-    pub(super) hits: u64,
-    pub(super) misses: u64,
-    pub(super) input_bytes: u64,
-    pub(super) output_bytes: u64,
-}
-
-#[derive(Debug, Default)]
-struct Rate {
-    at_ms: u64,
-    commands: u64,
-    per_s: u64,
-}
-
-/// A rate is that over at least this time.
-const RATE_OVER_MS: u64 = 1_000;
-
-impl Stats {
-    pub(super) fn add(&self, counted: &mut Counted) {
-        let Counted {
-            commands,
-            errors,
-            hits,
-            misses,
-            input_bytes,
-            output_bytes,
-        } = std::mem::take(counted);
-        for (total, more) in [
-            (&self.commands, commands),
-            (&self.errors, errors),
-            (&self.hits, hits),
-            (&self.misses, misses),
-            (&self.input_bytes, input_bytes),
-            (&self.output_bytes, output_bytes),
-        ] {
-            if more > 0 {
-                total.fetch_add(more, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Commands a second since somebody last asked, a second ago or more.
-    pub(super) fn commands_per_s(&self, now_ms: u64) -> u64 {
-        let commands = self.commands.load(Ordering::Relaxed);
-        let mut rate = self.rate.lock();
-        let passed_ms = now_ms.saturating_sub(rate.at_ms);
-        if passed_ms >= RATE_OVER_MS {
-            let more = commands.saturating_sub(rate.commands);
-            *rate = Rate {
-                at_ms: now_ms,
-                commands,
-                per_s: more.saturating_mul(1_000) / passed_ms,
-            };
-        }
-        rate.per_s
-    }
-
-    /// CONFIG RESETSTAT
-    pub(super) fn reset(&self) {
-        for total in [
-            &self.connections,
-            &self.rejected,
-            &self.commands,
-            &self.errors,
-            &self.hits,
-            &self.misses,
-            &self.input_bytes,
-            &self.output_bytes,
-        ] {
-            total.store(0, Ordering::Relaxed);
-        }
-        self.rate.lock().commands = 0;
     }
 }

@@ -2,18 +2,23 @@
 //!
 //! Whatever does not ask for a key is answered here, at once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rkv_resp::describe;
 use rkv_resp::frame::detach;
+use rkv_resp::kill::Kill;
+use rkv_resp::node::unknown_user;
 use rkv_resp::typed::{ClientFilter, Credentials, Hello, ReplyMode};
 use rkv_resp::{Command, CommandError, Limits, Protocol, Reply, Request};
 
+use super::client::{Client, Shown};
 use super::info::{self, REDIS_VERSION};
-use super::server::{Client, Server, Shown};
-use super::settings;
+use super::server::Server;
 use super::slots::Manner;
+use super::{about_node, settings};
 
 /// What a client may say of itself in each field of CLIENT LIST.
 const SHOWN_BYTES: usize = 1024;
@@ -28,6 +33,8 @@ pub(super) struct Session {
     is_silent: bool,
     /// CLIENT REPLY SKIP: the next reply is not sent.
     skips_next: bool,
+    /// It ended itself, by QUIT or CLIENT KILL.
+    is_over: bool,
 }
 
 impl Session {
@@ -39,7 +46,13 @@ impl Session {
             protocol: Protocol::Resp2,
             is_silent: false,
             skips_next: false,
+            is_over: false,
         }
+    }
+
+    /// Whether the connection ends once its replies have left.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Whether it may ask for anything.
@@ -80,7 +93,11 @@ impl Session {
         match command {
             Command::Ping(None) => Reply::PONG,
             Command::Ping(Some(text)) | Command::Echo(text) => Reply::Bulk(text),
-            Command::Quit | Command::Accepted | Command::ClientReply(_) => Reply::OK,
+            Command::Accepted | Command::ClientReply(_) => Reply::OK,
+            Command::Quit => {
+                self.is_over = true;
+                Reply::OK
+            }
             Command::Hello(hello) => self.hello(hello).unwrap_or_else(Reply::from),
             Command::Auth(credentials) => match self.prove(&credentials) {
                 Ok(()) => Reply::OK,
@@ -94,7 +111,7 @@ impl Session {
             Command::Info(sections) => info::info(&self.server, &sections),
             Command::Time => self.time(),
             Command::ConfigGet(patterns) => settings::get(&self.server, &patterns),
-            Command::ConfigSet(settings) => settings::refuse_set(&settings),
+            Command::ConfigSet(settings) => settings::set(&self.server, &settings),
             Command::ConfigRewrite => settings::refuse_rewrite(),
             Command::ConfigResetStat => {
                 self.server.stats.reset();
@@ -108,7 +125,22 @@ impl Session {
             Command::CommandGetKeys(args) => {
                 describe::get_keys(&Request { args }).unwrap_or_else(Reply::from)
             }
+            Command::CommandGetKeysAndFlags(args) => {
+                describe::get_keys_and_flags(&Request { args }).unwrap_or_else(Reply::from)
+            }
             Command::Help(name) => describe::help(name),
+            Command::AboutNode(question) => {
+                about_node::answer(&self.server, &self.client, &question, self.protocol)
+            }
+            Command::ClientKill(kill) => self.kill(&kill).unwrap_or_else(Reply::from),
+            Command::ClientNoEvict(is_on) => {
+                self.client.shown.lock().is_never_evicted = is_on;
+                Reply::OK
+            }
+            Command::ClientNoTouch(is_on) => {
+                self.client.shown.lock().touches_nothing = is_on;
+                Reply::OK
+            }
             Command::ClientId => Reply::Integer(i64::try_from(self.client.id).unwrap_or(i64::MAX)),
             Command::ClientInfo => Reply::Verbatim(self.line(&self.client).into()),
             Command::ClientList(filter) => self.list(&filter),
@@ -139,7 +171,9 @@ impl Session {
             | Command::RkvGet { .. }
             | Command::RkvDelete { .. }
             | Command::RkvReplicas { .. }
-            | Command::RkvPreflist(_) => Reply::error("ERR this command asks for keys"),
+            | Command::RkvPreflist(_)
+            | Command::AboutKey { .. }
+            | Command::Wait { .. } => Reply::error("ERR this command asks for keys"),
         }
     }
 
@@ -203,6 +237,8 @@ impl Session {
         shown.user = super::credentials::DEFAULT_USER.to_owned();
         shown.database = 0;
         shown.protocol = Protocol::Resp2;
+        shown.is_never_evicted = false;
+        shown.touches_nothing = false;
     }
 
     /// Keeps what a client says of itself for CLIENT LIST, so far as it is no burden.
@@ -215,9 +251,39 @@ impl Session {
     }
 
     fn time(&self) -> Reply {
-        let wall_ms = self.server.engine.wall_ms();
-        let (s, us) = (wall_ms / 1_000, wall_ms % 1_000 * 1_000);
-        Reply::bulks([s.to_string(), us.to_string()])
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let since = since.unwrap_or_default();
+        Reply::bulks([
+            since.as_secs().to_string(),
+            since.subsec_micros().to_string(),
+        ])
+    }
+
+    /// CLIENT KILL: who asks is told before it is ended.
+    fn kill(&mut self, kill: &Kill) -> Result<Reply, CommandError> {
+        if let Some(user) = &kill.user
+            && !about_node::is_user(&self.server, user)
+        {
+            return Err(unknown_user(user));
+        }
+        let mut killed = 0;
+        for client in self.server.clients() {
+            let is_me = client.id == self.client.id;
+            if !is_meant(kill, &client, self.server.local) || (is_me && kill.skips_me) {
+                continue;
+            }
+            killed += 1;
+            if is_me {
+                self.is_over = true;
+            } else {
+                client.kill();
+            }
+        }
+        match kill.is_by_address {
+            false => Ok(Reply::Integer(killed)),
+            true if killed > 0 => Ok(Reply::OK),
+            true => Err(CommandError::NoSuchClient),
+        }
     }
 
     fn line(&self, client: &Client) -> String {
@@ -235,4 +301,17 @@ impl Session {
         let lines: String = clients.iter().map(|client| self.line(client)).collect();
         Reply::Verbatim(lines.into())
     }
+}
+
+/// Whether a connection is one that CLIENT KILL is to end.
+fn is_meant(kill: &Kill, client: &Client, local: SocketAddr) -> bool {
+    let is = |wanted: &Option<Bytes>, has: &str| {
+        let wanted = wanted.as_ref();
+        wanted.is_none_or(|wanted| wanted == has.as_bytes())
+    };
+    !kill.is_of_absent_kind
+        && kill.id.is_none_or(|id| id == client.id)
+        && is(&kill.address, &client.addr.to_string())
+        && is(&kill.local_address, &local.to_string())
+        && is(&kill.user, &client.shown.lock().user)
 }

@@ -284,7 +284,7 @@ impl Failures {
 fn weight(reply: &Reply) -> usize {
     const EACH: usize = 64;
     match reply {
-        Reply::Bulk(bytes) | Reply::Verbatim(bytes) => EACH + bytes.len(),
+        Reply::Bulk(bytes) | Reply::Verbatim(bytes) | Reply::Written(bytes) => EACH + bytes.len(),
         Reply::Array(items) | Reply::Set(items) => EACH + items.iter().map(weight).sum::<usize>(),
         Reply::Map(pairs) => {
             let pair = |(key, value): &(Reply, Reply)| weight(key) + weight(value);
