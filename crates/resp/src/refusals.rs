@@ -256,7 +256,7 @@ pub(crate) fn text_for(name: &[u8]) -> Option<&'static str> {
     let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
     let family = FAMILIES
         .iter()
-        .find(|family| family.names.iter().any(|n| is(&n)));
+        .find(|family| family.names.iter().any(is));
     family.map(|family| family.text)
 }
 
