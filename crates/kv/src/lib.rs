@@ -4,7 +4,8 @@
 //! that is on no disk and in no message.
 //!
 //! In reading order: [`store`] what may be asked · [`keyspace`] where a key lies · [`coordinate`] who carries a request
-//! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`engine`] how a node's machines hang together · [`error`].
+//! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`engine`] how a node's machines hang
+//! together · [`error`].
 
 pub mod coordinate;
 pub mod deadline;

@@ -249,9 +249,7 @@ const FAMILIES: &[Family] = &[
 /// Why the command of this name, in any letter case, is refused; none where it is not.
 pub(crate) fn text_for(name: &[u8]) -> Option<&'static str> {
     let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-    let family = FAMILIES
-        .iter()
-        .find(|family| family.names.iter().any(|n| is(&n)));
+    let family = FAMILIES.iter().find(|family| family.names.iter().any(is));
     family.map(|family| family.text)
 }
 
