@@ -241,7 +241,7 @@ const FAMILIES: &[Family] = &[
         text: "is not served, every node takes writes: change members with 'rkv cluster'",
     },
     Family {
-        names: &["shutdown", "debug"],
+        names: &["shutdown"],
         text: "is the operator's: stop a node with SIGTERM, look at it with 'rkv status'",
     },
 ];
