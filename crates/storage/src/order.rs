@@ -107,6 +107,13 @@ impl StoreKey {
         }
     }
 
+    /// The keyspace of an entry's store key; `None` when it is none.
+    pub fn keyspace_of(key: &[u8]) -> Option<u32> {
+        StoreKey::slot_of(key)?;
+        let number = key.get(4..8)?.try_into().ok()?;
+        Some(u32::from_be_bytes(number))
+    }
+
     /// Reads what [`StoreKey::entry`] wrote; the hash is checked, so bytes from elsewhere do not pass by chance.
     pub fn parse(bytes: Bytes) -> Result<StoreKey, NotAnEntry> {
         let is_entry = StoreKey::slot_of(&bytes).is_some()
@@ -175,6 +182,11 @@ mod tests {
                 parsed.keyspace()
             ),
             (Space::Data, 1, 12182, 7)
+        );
+        assert_eq!(StoreKey::keyspace_of(&key), Some(7));
+        assert_eq!(
+            StoreKey::keyspace_of(&StoreKey::meta(b"a long name of a note")),
+            None
         );
         assert_eq!(parsed.key(), Bytes::from_static(b"foo"));
         assert_eq!(parsed.as_bytes(), &key);
