@@ -4,11 +4,13 @@
 //! that is on no disk and in no message.
 //!
 //! In reading order: [`store`] what may be asked · [`keyspace`] where a key lies · [`coordinate`] who carries a request
-//! · [`replica`] the vnode that holds it · [`engine`] how a node's machines hang together · [`error`].
+//! · [`replica`] the vnode that holds it · [`flush`] how all of it is emptied · [`census`] how many keys there are · [`engine`] how a node's machines hang together · [`error`].
 
+pub mod census;
 pub mod coordinate;
 pub mod engine;
 pub mod error;
+pub mod flush;
 pub mod keyspace;
 pub mod replica;
 pub mod store;

@@ -4,9 +4,11 @@
 //! coordinator restamps it above; everything else that comes is merged.
 
 use bytes::Bytes;
-use rkv_quorum::object::{Object, Version};
+use rkv_quorum::clock::Stamp;
+use rkv_quorum::object::{Kind, Object, Version};
 use rkv_ring::Partition;
-use rkv_vnode::{Context, Decision, Merged, Service, Vnode};
+use rkv_storage::StoreKey;
+use rkv_vnode::{Context, Cut, Decision, Merged, Nature, Service, Vnode};
 use rkv_wire::message::{Answer, Command, ServiceId};
 
 /// Its number.
@@ -43,7 +45,10 @@ impl KvVnode {
             Err(error) => return failed(error.to_string()),
         };
         let written = incoming.stamp().or(incoming.deadline().map(|d| d.stamp));
-        let floor = cx.floor.filter(|floor| written <= Some(*floor));
+        let flushed = StoreKey::keyspace_of(&key).map_or(0, |keyspace| cx.floors.of(keyspace));
+        let dead = (flushed > 0).then(|| Stamp::last_of(flushed));
+        let floor = cx.floor.max(dead);
+        let floor = floor.filter(|floor| written <= Some(*floor));
         let held_version = held.as_ref().and_then(|held| Version::peek(held).ok());
         if held_version.is_some_and(|held| held.covers(&incoming))
             && held_version.and_then(|v| v.stamp()) == incoming.stamp()
@@ -57,6 +62,10 @@ impl KvVnode {
         if let Some(floor) = floor {
             return Decision::Answer(Answer::Floor(floor), Bytes::new());
         }
+        // A deadline for a value that a flush killed: there is nothing left to end.
+        let Some(object) = Object::cut(&object, flushed) else {
+            return Decision::Answer(Answer::Stored, Bytes::new());
+        };
         match merge(held.as_ref(), &object) {
             Merged::Unchanged => Decision::Answer(Answer::Stored, Bytes::new()),
             Merged::Changed(value) => Decision::Write {
@@ -96,14 +105,33 @@ impl Vnode for KvVnode {
             Command::Put { key, .. } => self.put(cx, key, body),
             Command::Repair { key } => self.repair(cx, key, body),
             Command::Get { key } => self.get(cx, &key),
-            Command::Hint { .. } | Command::Inspect { .. } | Command::Custom(_) => {
-                failed("the key-value service has no such command".to_owned())
-            }
+            Command::Hint { .. }
+            | Command::Inspect { .. }
+            | Command::Keys { .. }
+            | Command::Custom(_) => failed("the key-value service has no such command".to_owned()),
         }
     }
 
     fn merge(&self, held: Option<&Bytes>, incoming: &Bytes) -> Merged {
         merge(held, incoming)
+    }
+
+    fn nature(&self, entry: &[u8]) -> Nature {
+        let version = Version::peek(entry).ok();
+        Nature {
+            digest: version.map_or(0, |version| version.digest()),
+            newest: version.map_or(0, |version| version.newest()),
+            is_value: version.and_then(|version| version.kind()) == Some(Kind::Value),
+            ends_ms: version.and_then(|version| version.ends_ms()),
+        }
+    }
+
+    fn cut(&self) -> Cut {
+        Object::cut
+    }
+
+    fn lifted(&self, entry: &Bytes, floor: u64, stamp: Stamp) -> Option<Bytes> {
+        Object::lifted(entry, floor, stamp)
     }
 
     fn digest(&self, entry: &[u8]) -> u64 {

@@ -71,6 +71,11 @@ impl Floors {
         found.map_or(0, |(_, floor)| *floor)
     }
 
+    /// The highest of all: a stamp above it is above each.
+    pub fn highest(&self) -> u64 {
+        self.0.iter().map(|(_, floor)| *floor).max().unwrap_or(0)
+    }
+
     /// Whether none was ever raised.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

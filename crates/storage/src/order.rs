@@ -33,7 +33,8 @@ impl Space {
 /// Space, service, slot, keyspace and hash: what stands before the key itself.
 pub const HEADER_BYTES: usize = 1 + 1 + 2 + 4 + HASH_BYTES;
 
-const HASH_BYTES: usize = 6;
+/// The hash alone.
+pub const HASH_BYTES: usize = 6;
 
 /// The store key of an entry: 1 byte space, 1 service, 2 slot, 4 keyspace, 6 of the key's xxh3, the key; numbers
 /// big-endian. Made as plain bytes by [`StoreKey::entry`], taken apart by [`StoreKey::parse`].

@@ -56,10 +56,11 @@ fn covered(nodes: &[SimNode], node: &SimNode, partition: Partition) -> Result<()
     let view = running.engine.view();
     let slots = view.ring().partitions.slots(partition);
     let (start, end) = StoreKey::range(Space::Data, 1, slots);
+    let floor = view.floors().of(0);
     let row = view.ring().row(partition);
     let owners: Vec<&SimNode> = nodes.iter().filter(|n| row.contains(&n.name)).collect();
     for (key, entry) in node.disk.entries().range(start..end) {
-        let Ok(version) = Version::peek(entry) else {
+        let Some(version) = Version::peek(entry).ok().and_then(|held| held.above(floor)) else {
             continue;
         };
         let covers = |owner: &&SimNode| {

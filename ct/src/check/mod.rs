@@ -9,6 +9,7 @@
 //! | [`quorum_meets`] | 5: a later get sees an acknowledged put |
 //! | [`votes`] | 6: only copies that count vote; "not applied" is on no disk |
 //! | [`order`] | 7: a later put ends higher |
+//! | [`flushed`] | 9: what was flushed is dead, what came later is not |
 //! | [`converges`] | 10: in the end all copies are equal and nothing is under way |
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::sim::node::SimNode;
 
 pub mod converges;
 pub mod cover;
+pub mod flushed;
 pub mod held;
 pub mod one_answerer;
 pub mod one_ring;
@@ -41,6 +43,7 @@ pub struct Observer {
     quorum_meets: quorum_meets::QuorumMeets,
     votes: votes::Votes,
     order: order::Order,
+    flushed: flushed::Flushed,
     broken: Option<String>,
 }
 
@@ -49,6 +52,8 @@ impl Observer {
     pub fn adopted(&mut self, node: &NodeName, ring: &Arc<Ring>) {
         let adopted = self.one_ring.adopted(node, ring);
         self.keep("1 one ring", adopted.err());
+        let rises = self.flushed.adopted(ring);
+        self.keep("9 dead stays dead", rises.err());
     }
 
     /// A node saved a ring state.
@@ -82,16 +87,21 @@ impl Observer {
 
     /// A step was taken; the first promise that it broke.
     pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, history: &History) -> Option<String> {
-        let held = self.held.step(nodes, now_ms, history);
+        let held = self.held.step(nodes, now_ms, history, &self.flushed);
         self.keep("3 held", held.err());
         let covered = self.cover.step(nodes);
         self.keep("4 cover", covered.err());
+        let shown = self.flushed.shown(nodes, now_ms);
+        self.keep("9 dead stays dead", shown.err());
         if !self.is_excused() {
-            let excused = |key: &str| self.held.excuses(key);
+            let excused =
+                |key: &str, stamp| self.held.excuses(key) || self.flushed.may_be_dead(key, stamp);
             let met = self.quorum_meets.step(history, excused);
             self.keep("5 quorum meets", met.err());
             let ordered = self.order.step(history);
             self.keep("7 order", ordered.err());
+            let flushed = self.flushed.step(history);
+            self.keep("9 dead stays dead", flushed.err());
         }
         self.broken.take()
     }
@@ -99,8 +109,9 @@ impl Observer {
     /// After the last fault: whether everything has come to rest, and as it should.
     pub fn settled(&mut self, nodes: &[SimNode], history: &History) -> Result<(), String> {
         converges::settled(nodes)?;
+        flushed::swept(nodes)?;
         if !self.is_excused() {
-            let held = held::everywhere(nodes, &self.held.newest(history));
+            let held = held::everywhere(nodes, &self.held.newest(history, &self.flushed));
             self.keep("3 held", held.err());
         }
         let applied = votes::not_applied(nodes, history);
@@ -113,7 +124,8 @@ impl Observer {
         if self.is_excused() {
             return Ok(true);
         }
-        let read = quorum_meets::read_back(history, from, &self.held.newest(history));
+        let read =
+            quorum_meets::read_back(history, from, &self.held.newest(history, &self.flushed));
         read.map_err(|why| format!("5 quorum meets: {why}"))
     }
 

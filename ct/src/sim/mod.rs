@@ -17,13 +17,16 @@ pub use world::{Outcome, World};
 use rkv_vnode::Fault;
 
 /// Every fault that the checks must catch.
-pub const FAULTS: [Fault; 6] = [
+pub const FAULTS: [Fault; 9] = [
     Fault::PromiseNotPersisted,
     Fault::OverwriteInsteadOfMerge,
     Fault::AckBeforeForward,
     Fault::DeleteSourceEarly,
     Fault::EmptiedCopyVotes,
     Fault::HintToOldOwner,
+    Fault::FloorNotAppliedAtOpening,
+    Fault::MergeIgnoresFloor,
+    Fault::FloorOfOneClock,
 ];
 
 /// The fault of that name.

@@ -27,33 +27,25 @@ impl Version {
 }
 
 impl Object {
+    /// What is left above the hybrid time `floor`.
+    pub fn above(mut self, floor: u64) -> Option<Object> {
+        self.version = self.version.above(floor)?;
+        if self.version.value.is_none() {
+            self.body = Bytes::new();
+        }
+        Some(self)
+    }
+
     /// What is left of an encoded object above `floor`. Bytes that are no object are left as they are.
     pub fn cut(encoded: &Bytes, floor: u64) -> Option<Bytes> {
         let Ok(version) = Version::peek(encoded) else {
             return Some(encoded.clone());
         };
-        let left = version.above(floor)?;
-        if left == version {
+        if version.above(floor)? == version {
             return Some(encoded.clone());
         }
-        let without_body = Object {
-            version: left,
-            body: Bytes::new(),
-        };
-        let whole = left
-            .value
-            .is_some()
-            .then(|| Object::decode(encoded.clone()));
-        Some(match whole {
-            Some(Ok(object)) => Bytes::from(
-                Object {
-                    version: left,
-                    body: object.body,
-                }
-                .encode(),
-            ),
-            _ => Bytes::from(without_body.encode()),
-        })
+        let object = Object::decode(encoded.clone()).ok()?;
+        object.above(floor).map(|left| Bytes::from(left.encode()))
     }
 
     /// The same value written at `stamp`, if it was written at or below `floor`: for data that the floor was never meant

@@ -171,6 +171,7 @@ impl Host {
             store: &*self.store,
             settings: &self.settings,
             limits: &self.limits,
+            sweeps: &self.sweeps,
             budget: &self.budget,
             hints_clear_since,
             has_entries: running.is_some_and(|running| running.service.has_entries()),
