@@ -8,7 +8,7 @@
 //!
 //! - [`frame`] bytes to [`Request`]s (arrays of bulk strings, and inline lines)
 //! - [`command`] which command a request names; [`table`] is the one table of all of them
-//! - [`typed`] a request to the [`Command`] that it asks for; [`set`] and [`own`] hold the options
+//! - [`typed`] a request to the [`Command`] that it asks for; [`set`], [`slot`] and [`own`] hold the options
 //! - [`error`] what a request that asks for nothing possible is told
 //! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns
 //! - [`reply`] a [`Reply`] to bytes, RESP2 or RESP3
@@ -25,6 +25,7 @@ mod integer;
 pub mod own;
 pub mod reply;
 pub mod set;
+pub mod slot;
 pub mod table;
 pub mod typed;
 

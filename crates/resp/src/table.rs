@@ -85,6 +85,24 @@ const fn all_keys(access: &'static [&'static str]) -> Option<Keys> {
     })
 }
 
+const FLUSH: Spec = Spec {
+    arity: -1,
+    flags: &["write"],
+    categories: &["@keyspace", "@write", "@slow", "@dangerous"],
+    tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+    usage: "[ASYNC|SYNC]",
+    group: "server",
+    ..COMMAND
+};
+
+const CLUSTER: Spec = Spec {
+    flags: &["stale"],
+    categories: &["@slow"],
+    since: "3.0.0",
+    group: "cluster",
+    ..COMMAND
+};
+
 const SUM_OF_SHARDS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
 
 /// Every command, the frequent ones first: names are looked up in this order.
@@ -197,6 +215,50 @@ pub const TABLE: &[Spec] = &[
         usage: "key",
         summary: "Returns a key's slot, partition and the nodes that serve it now.",
         ..OWN
+    },
+    Spec {
+        name: Name::DbSize,
+        text: "dbsize",
+        arity: 1,
+        flags: &["readonly", "fast"],
+        categories: &["@keyspace", "@read", "@fast"],
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        summary: "Counts the keys of the whole cluster, about right while copies move.",
+        group: "server",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::RandomKey,
+        text: "randomkey",
+        arity: 1,
+        flags: &["readonly"],
+        categories: &["@keyspace", "@read", "@slow"],
+        tips: &["request_policy:all_shards", "nondeterministic_output"],
+        summary: "Returns a key at random.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::FlushDb,
+        text: "flushdb",
+        summary: "Deletes all keys of the connection's keyspace.",
+        ..FLUSH
+    },
+    Spec {
+        name: Name::FlushAll,
+        text: "flushall",
+        summary: "Deletes all keys.",
+        ..FLUSH
+    },
+    Spec {
+        name: Name::Cluster,
+        text: "cluster",
+        arity: -2,
+        categories: &["@slow"],
+        summary: "A container for cluster commands.",
+        since: "3.0.0",
+        group: "cluster",
+        subcommands: CLUSTER_SUBCOMMANDS,
+        ..COMMAND
     },
     Spec {
         name: Name::Ping,
@@ -342,6 +404,26 @@ pub const TABLE: &[Spec] = &[
         summary: "Returns details about all commands.",
         subcommands: COMMAND_SUBCOMMANDS,
         ..ABOUT_COMMANDS
+    },
+];
+
+const CLUSTER_SUBCOMMANDS: &[Spec] = &[
+    Spec {
+        name: Name::ClusterCountKeysInSlot,
+        text: "cluster|countkeysinslot",
+        arity: 3,
+        usage: "slot",
+        summary: "Counts the keys of a slot, wherever it is held.",
+        ..CLUSTER
+    },
+    Spec {
+        name: Name::ClusterGetKeysInSlot,
+        text: "cluster|getkeysinslot",
+        arity: 4,
+        tips: &["nondeterministic_output"],
+        usage: "slot count",
+        summary: "Returns keys of a slot, wherever it is held.",
+        ..CLUSTER
     },
 ];
 

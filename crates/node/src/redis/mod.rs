@@ -6,7 +6,7 @@
 //!
 //! In the order in which a request passes: [`listener`] takes the connection · [`connection`] drives it · [`session`]
 //! what is known of its client ([`credentials`] who it is) · [`operation`] what a command asks of one key, by family:
-//! [`strings`] and [`own`] · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
+//! [`strings`], [`own`] and [`keyspace`] · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
 //! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way. Beside it: [`server`] what
 //! all connections share, [`info`] and [`settings`] what it tells of itself.
 
@@ -14,6 +14,7 @@ mod connection;
 mod credentials;
 mod inbox;
 mod info;
+mod keyspace;
 mod lanes;
 mod listener;
 mod operation;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rkv_kv::Write;
 use rkv_quorum::policy::{GetOptions, PutOptions};
+use rkv_resp::slot::SlotKeys;
 
 use super::inbox::Promise;
 use super::lanes::Access;
 use super::server::Server;
-use super::{own, strings};
+use super::{keyspace, own, strings};
 
 /// One key's part of a request. Key and value are slices of the receive buffer; the store copies what it keeps.
 #[derive(Debug)]
@@ -35,13 +36,22 @@ pub(super) enum Ask {
     OwnGet(GetOptions),
     /// RKV.REPLICAS
     Replicas,
+    /// FLUSHALL and FLUSHDB; like those that follow of no key, and alone on its connection.
+    Flush,
+    /// DBSIZE
+    Size,
+    /// RANDOMKEY
+    RandomKey,
+    /// CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT
+    SlotKeys(SlotKeys),
 }
 
 impl Operation {
     pub(super) fn access(&self) -> Access {
         match self.ask {
             Ask::Get | Ask::Exists | Ask::OwnGet(_) | Ask::Replicas => Access::Read,
-            Ask::Set(_) | Ask::Delete | Ask::OwnWrite(..) => Access::Write,
+            Ask::Size | Ask::RandomKey | Ask::SlotKeys(_) => Access::Read,
+            Ask::Set(_) | Ask::Delete | Ask::OwnWrite(..) | Ask::Flush => Access::Write,
         }
     }
 
@@ -56,6 +66,10 @@ impl Operation {
             Ask::OwnWrite(write, options) => own::write(&server, &key, write, &options, promise),
             Ask::OwnGet(options) => own::get(server, &key, &options, promise),
             Ask::Replicas => own::replicas(&server, &key, promise),
+            Ask::Flush => keyspace::flush(&server, promise),
+            Ask::Size => keyspace::size(&server, promise),
+            Ask::RandomKey => keyspace::random_key(&server, promise),
+            Ask::SlotKeys(asked) => keyspace::keys_in_slot(&server, asked, promise),
         }
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct Pipeline {
     in_flight: usize,
     next: u64,
     spread: Option<Spread>,
+    alone: Alone,
     /// About what a value that was got of late measures: so much may each operation under way bring.
     value_bytes: usize,
     pub(super) counted: Counted,
@@ -43,6 +44,18 @@ pub(super) enum Counting {
     Exists,
     /// DEL
     Deletes,
+}
+
+/// A request about all keys: nothing else of the connection is under way beside it.
+enum Alone {
+    None,
+    /// It waits for what is under way.
+    Waits {
+        slot: u64,
+        ask: Ask,
+    },
+    /// It is the operation of this number.
+    UnderWay(u64),
 }
 
 /// A request of several keys some of which have not begun: they begin as others end.
@@ -62,6 +75,7 @@ impl Pipeline {
             in_flight: 0,
             next: 0,
             spread: None,
+            alone: Alone::None,
             value_bytes: 0,
             counted: Counted::default(),
             came: Vec::new(),
@@ -92,7 +106,8 @@ impl Pipeline {
     /// Whether no more may begin for now, with so many bytes of replies already written.
     pub(super) fn is_full(&self, written: usize) -> bool {
         let to_come = self.in_flight.saturating_mul(self.value_bytes);
-        self.in_flight >= IN_FLIGHT
+        !matches!(self.alone, Alone::None)
+            || self.in_flight >= IN_FLIGHT
             || self.slots.len() >= IN_FLIGHT
             || written + self.slots.bytes() + to_come >= self.server.output_bytes()
     }
@@ -106,6 +121,24 @@ impl Pipeline {
     pub(super) fn ask(&mut self, manner: Manner, key: Bytes, ask: Ask) {
         let slot = self.slots.open(manner);
         self.begin(slot, Operation { key, ask });
+    }
+
+    /// A request about all keys: it begins when all before it has ended, and nothing begins until it has.
+    pub(super) fn ask_alone(&mut self, manner: Manner, ask: Ask) {
+        let slot = self.slots.open(manner);
+        self.alone = Alone::Waits { slot, ask };
+        self.begin_alone();
+    }
+
+    fn begin_alone(&mut self) {
+        if self.in_flight > 0 || !matches!(self.alone, Alone::Waits { .. }) {
+            return;
+        }
+        let under_way = Alone::UnderWay(self.next);
+        if let Alone::Waits { slot, ask } = std::mem::replace(&mut self.alone, under_way) {
+            let key = Bytes::new();
+            self.begin(slot, Operation { key, ask });
+        }
     }
 
     /// A request that counts keys, one at least; they begin one by one, by [`Pipeline::begin_next_key`].
@@ -140,6 +173,7 @@ impl Pipeline {
         if self.in_flight > 0 {
             self.inbox.take(&mut self.came);
             self.look(None);
+            self.begin_alone();
         }
         while let Some((manner, reply)) = self.slots.pop_ready() {
             self.counted.errors += u64::from(matches!(reply, Reply::Error(_)));
@@ -184,6 +218,9 @@ impl Pipeline {
         loop {
             for (ticket, answer) in self.came.drain(..) {
                 self.in_flight -= 1;
+                if matches!(self.alone, Alone::UnderWay(number) if number == ticket.operation) {
+                    self.alone = Alone::None;
+                }
                 if laneless != Some(ticket.operation) {
                     self.lanes.ended(ticket.key, ticket.access, &mut self.begin);
                 }

@@ -133,7 +133,11 @@ impl Session {
             | Command::RkvGet { .. }
             | Command::RkvDelete { .. }
             | Command::RkvReplicas { .. }
-            | Command::RkvPreflist(_) => Reply::error("ERR this command asks for keys"),
+            | Command::RkvPreflist(_)
+            | Command::Flush
+            | Command::DbSize
+            | Command::RandomKey
+            | Command::SlotKeys(_) => Reply::error("ERR this command asks for keys"),
         }
     }
 
