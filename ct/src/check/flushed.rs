@@ -52,6 +52,11 @@ impl Looked {
 }
 
 impl Flushed {
+    /// What lies there or below is dead by some ring that a node has.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
     /// Whether a write of `key` at `stamp` may be gone because a flush killed it, or will.
     pub fn may_be_dead(&self, key: &str, stamp: Stamp) -> bool {
         match brought_by(key) {
@@ -63,7 +68,7 @@ impl Flushed {
         }
     }
 
-    /// A ring was adopted.
+    /// A ring is on a node's disk as the one that it routes by.
     pub fn adopted(&mut self, ring: &Ring) -> Result<(), String> {
         let floor = ring.keyspaces.floors().of(0);
         let (cluster, epoch) = (ring.cluster.0, ring.epoch.0);

@@ -60,6 +60,9 @@ impl Observer {
     pub fn saved(&mut self, node: &NodeName, stored: &Stored) {
         let saved = self.one_ring.saved(node, stored);
         self.keep("1 one ring", saved.err());
+        // A node that dies before it adopts this ring starts with it.
+        let rises = self.flushed.adopted(&stored.ring);
+        self.keep("9 dead stays dead", rises.err());
     }
 
     /// A message is about to be taken.
@@ -89,7 +92,7 @@ impl Observer {
     pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, history: &History) -> Option<String> {
         let held = self.held.step(nodes, now_ms, history, &self.flushed);
         self.keep("3 held", held.err());
-        let covered = self.cover.step(nodes);
+        let covered = self.cover.step(nodes, self.flushed.floor());
         self.keep("4 cover", covered.err());
         let shown = self.flushed.shown(nodes, now_ms);
         self.keep("9 dead stays dead", shown.err());
