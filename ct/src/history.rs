@@ -190,6 +190,15 @@ pub struct GetRecord {
     pub saw: Option<Saw>,
 }
 
+/// One flush of everything.
+#[derive(Debug, Clone)]
+pub struct FlushRecord {
+    /// When it began.
+    pub began_ms: u64,
+    /// When it was acknowledged, and the floor that it raised; none while it is under way or when it failed.
+    pub acknowledged: Option<(u64, u64)>,
+}
+
 /// All that clients did.
 #[derive(Debug, Default)]
 pub struct History {
@@ -199,6 +208,8 @@ pub struct History {
     pub gets: Vec<GetRecord>,
     /// EXPIREs and PERSISTs, by number.
     pub expires: Vec<Expire>,
+    /// Flushes, by number.
+    pub flushes: Vec<FlushRecord>,
     writing: BTreeMap<String, u64>,
 }
 
@@ -278,6 +289,22 @@ impl History {
         assert!(get.end.is_none(), "a get ends once");
         get.end = Some((now_ms, how));
         get.saw = saw;
+    }
+
+    /// A flush begins.
+    pub fn flush_begins(&mut self, now_ms: u64) -> u64 {
+        self.flushes.push(FlushRecord {
+            began_ms: now_ms,
+            acknowledged: None,
+        });
+        self.flushes.len() as u64 - 1
+    }
+
+    /// A flush was acknowledged.
+    pub fn flush_ends(&mut self, number: u64, now_ms: u64, floor: u64) {
+        let flush = &mut self.flushes[number as usize];
+        assert!(flush.acknowledged.is_none(), "a flush ends once");
+        flush.acknowledged = Some((now_ms, floor));
     }
 
     /// Acknowledged puts and deletes.

@@ -17,7 +17,9 @@ use rkv_ring::{Incarnation, NodeName, Partition, Ring, RingId};
 use rkv_vnode::{Host, Router, Upward, View, World};
 use rkv_wire::message::{Answer, Envelope, Message, Report, RequestId, ServiceId};
 
+use crate::census::Census;
 use crate::coordinate::{Coordinator, Reply};
+use crate::flush::Flush;
 use crate::keyspace::Keyspace;
 
 /// What the engine asks of the program around it, beyond the [`World`].
@@ -69,6 +71,10 @@ pub struct Engine {
     reports: Mutex<BTreeMap<RequestId, Reports>>,
     /// Commands that no owner took yet.
     errands: Mutex<Vec<Errand>>,
+    /// Flushes that wait.
+    flushes: Mutex<Vec<Flush>>,
+    /// How many keys there were when they were counted last.
+    census: Mutex<Option<Arc<Census>>>,
     incarnations: Mutex<BTreeMap<NodeName, Incarnation>>,
     default: Keyspace,
     bounds: Bounds,
@@ -114,6 +120,8 @@ impl Engine {
             admin: Mutex::new(BTreeMap::new()),
             reports: Mutex::new(BTreeMap::new()),
             errands: Mutex::new(Vec::new()),
+            flushes: Mutex::new(Vec::new()),
+            census: Mutex::new(None),
             incarnations: Mutex::new(BTreeMap::new()),
             default,
             bounds,
@@ -198,7 +206,10 @@ impl Engine {
                 from: from.clone(),
                 message,
             }),
-            Message::ReportIs { id, report } => self.report_came(from, id, *report),
+            Message::ReportIs { id, mut report } => {
+                report.clock = envelope.clock;
+                self.report_came(from, id, *report);
+            }
             message => self.host.message(from, message),
         }
     }
@@ -261,10 +272,27 @@ impl Engine {
         self.host.clock_fits(self.drift().1);
         self.host.tick();
         self.reports_due(now_ms);
+        self.run_flushes();
         self.world.tell_keeper(Event::Tick);
         if !self.view().serves() && self.host.is_drained() {
             self.world.tell_keeper(Event::Drained);
         }
+    }
+
+    pub(crate) fn flush_later(&self, flush: Flush) {
+        self.flushes.lock().push(flush);
+    }
+
+    pub(crate) fn flushes_due(&self) -> Vec<Flush> {
+        std::mem::take(&mut *self.flushes.lock())
+    }
+
+    pub(crate) fn census_known(&self) -> Option<Arc<Census>> {
+        self.census.lock().clone()
+    }
+
+    pub(crate) fn keep_census(&self, census: Arc<Census>) {
+        *self.census.lock() = Some(census);
     }
 
     /// The ring is changing: the errand is tried again at the next tick.

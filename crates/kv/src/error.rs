@@ -41,6 +41,24 @@ pub enum KvError {
         /// How far.
         median_ms: i64,
     },
+    /// Again: nothing was flushed.
+    #[error("nothing was flushed: {why}; try again when the members answer")]
+    NotFlushed {
+        /// Why not.
+        why: String,
+    },
+    /// Unknown: the flush is on its way and not everywhere, or may still be decided.
+    #[error("the flush may have been applied: {why}")]
+    MaybeFlushed {
+        /// What is not known.
+        why: String,
+    },
+    /// Again: the keys could not be listed.
+    #[error("the keys cannot be listed now: {why}; try again")]
+    NotListed {
+        /// Why not.
+        why: String,
+    },
     /// See [`QuorumError`]: again, or unknown.
     #[error(transparent)]
     Quorum(Box<QuorumError>),
@@ -59,6 +77,8 @@ impl KvError {
             KvError::Policy(_) | KvError::Key { .. } | KvError::Value { .. } => "usage",
             KvError::Keyspace(_) => "usage",
             KvError::NotServing | KvError::Drift { .. } => "refused",
+            KvError::NotFlushed { .. } | KvError::NotListed { .. } => "refused",
+            KvError::MaybeFlushed { .. } => "timeout",
             KvError::Quorum(error) => error.kind.as_str(),
         }
     }
@@ -72,13 +92,20 @@ impl KvError {
             KvError::Keyspace(_) => "no_such_keyspace",
             KvError::NotServing => "not_member",
             KvError::Drift { .. } => "clock_drift",
+            KvError::NotFlushed { .. } => "not_flushed",
+            KvError::MaybeFlushed { .. } => "maybe_flushed",
+            KvError::NotListed { .. } => "not_listed",
             KvError::Quorum(error) => error.kind.reason(),
         }
     }
 
     /// Whether a write may have been applied all the same.
     pub fn was_maybe_applied(&self) -> bool {
-        matches!(self, KvError::Quorum(error) if error.maybe_applied)
+        match self {
+            KvError::Quorum(error) => error.maybe_applied,
+            KvError::MaybeFlushed { .. } => true,
+            _ => false,
+        }
     }
 
     /// How each replica that was asked stood.
@@ -94,7 +121,10 @@ impl KvError {
         match self {
             KvError::Quorum(error) => error.to_string(),
             KvError::NotServing => format!("CLUSTERDOWN {self}"),
-            KvError::Drift { .. } => format!("TRYAGAIN {self}"),
+            KvError::Drift { .. } | KvError::NotFlushed { .. } | KvError::NotListed { .. } => {
+                format!("TRYAGAIN {self}")
+            }
+            KvError::MaybeFlushed { .. } => format!("UNKNOWN {self}"),
             other => format!("ERR {other}"),
         }
     }

@@ -4,13 +4,15 @@
 //! that is on no disk and in no message.
 //!
 //! In reading order: [`store`] what may be asked · [`keyspace`] where a key lies · [`coordinate`] who carries a request
-//! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`engine`] how a node's machines hang
-//! together · [`error`].
+//! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`flush`] how all of it is emptied · [`census`]
+//! how many keys there are · [`engine`] how a node's machines hang together · [`error`].
 
+pub mod census;
 pub mod coordinate;
 pub mod deadline;
 pub mod engine;
 pub mod error;
+pub mod flush;
 pub mod keyspace;
 pub mod replica;
 pub mod store;

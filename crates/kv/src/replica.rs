@@ -5,9 +5,11 @@
 //! alone whose value is not here, or not any more: it is asked for with the value.
 
 use bytes::Bytes;
+use rkv_quorum::clock::Stamp;
 use rkv_quorum::object::{Kind, Object, Version};
 use rkv_ring::Partition;
-use rkv_vnode::{Context, Decision, Merged, Service, Vnode};
+use rkv_storage::StoreKey;
+use rkv_vnode::{Context, Cut, Decision, Merged, Nature, Service, Vnode};
 use rkv_wire::message::{Answer, Command, ServiceId};
 
 /// Its number.
@@ -43,7 +45,10 @@ impl KvVnode {
             Ok(held) => held,
             Err(error) => return failed(error.to_string()),
         };
-        let floor = cx.floor.filter(|floor| incoming.written() <= Some(*floor));
+        let flushed = StoreKey::keyspace_of(&key).map_or(0, |keyspace| cx.floors.of(keyspace));
+        let dead = (flushed > 0).then(|| Stamp::last_of(flushed));
+        let floor = cx.floor.max(dead);
+        let floor = floor.filter(|floor| incoming.written() <= Some(*floor));
         let held_version = held.as_ref().and_then(|held| Version::peek(held).ok());
         if let Some(newer) = held_version.and_then(|held| held.refuses(&incoming)) {
             return Decision::Answer(Answer::Newer(newer), Bytes::new());
@@ -57,6 +62,10 @@ impl KvVnode {
         if let Some(floor) = floor {
             return Decision::Answer(Answer::Floor(floor), Bytes::new());
         }
+        // A deadline for a value that a flush killed: there is nothing left to end.
+        let Some(object) = Object::cut(&object, flushed) else {
+            return Decision::Answer(Answer::Stored, Bytes::new());
+        };
         if lacks_value(held_version.as_ref(), &incoming) {
             return Decision::Answer(Answer::NotFound, Bytes::new());
         }
@@ -99,14 +108,33 @@ impl Vnode for KvVnode {
             Command::Put { key, .. } => self.put(cx, key, body),
             Command::Repair { key } => self.repair(cx, key, body),
             Command::Get { key } => self.get(cx, &key),
-            Command::Hint { .. } | Command::Inspect { .. } | Command::Custom(_) => {
-                failed("the key-value service has no such command".to_owned())
-            }
+            Command::Hint { .. }
+            | Command::Inspect { .. }
+            | Command::Keys { .. }
+            | Command::Custom(_) => failed("the key-value service has no such command".to_owned()),
         }
     }
 
     fn merge(&self, held: Option<&Bytes>, incoming: &Bytes) -> Merged {
         merge(held, incoming)
+    }
+
+    fn nature(&self, entry: &[u8]) -> Nature {
+        let version = Version::peek(entry).ok();
+        Nature {
+            digest: version.map_or(0, |version| version.digest()),
+            newest: version.map_or(0, |version| version.newest()),
+            is_value: version.and_then(|version| version.kind()) == Some(Kind::Value),
+            ends_ms: version.and_then(|version| ends_ms(&version)),
+        }
+    }
+
+    fn cut(&self) -> Cut {
+        Object::cut
+    }
+
+    fn lifted(&self, entry: &Bytes, floor: u64, stamp: Stamp) -> Option<Bytes> {
+        Object::lifted(entry, floor, stamp)
     }
 
     fn digest(&self, entry: &[u8]) -> u64 {
@@ -116,20 +144,20 @@ impl Vnode for KvVnode {
         }
     }
 
-    fn ends_ms(&self, entry: &[u8]) -> Option<u64> {
-        let version = Version::peek(entry).ok()?;
-        let ends_ms = version.ends_ms()?;
-        match version.kind()? {
-            Kind::Value => Some(ends_ms),
-            Kind::Stub { at_ms } => Some(ends_ms).filter(|ends_ms| *ends_ms != at_ms),
-            Kind::Tombstone => None,
-        }
-    }
-
     fn shrunk(&self, entry: &Bytes, wall_ms: u64) -> Option<Bytes> {
         let mut object = Object::decode(entry.clone()).ok()?;
         let shrunk = object.shrink(wall_ms);
         shrunk.then(|| Bytes::from(object.encode()))
+    }
+}
+
+/// When a value ends that has not let its body go.
+fn ends_ms(version: &Version) -> Option<u64> {
+    let ends_ms = version.ends_ms()?;
+    match version.kind()? {
+        Kind::Value => Some(ends_ms),
+        Kind::Stub { at_ms } => Some(ends_ms).filter(|ends_ms| *ends_ms != at_ms),
+        Kind::Tombstone => None,
     }
 }
 
@@ -307,18 +335,18 @@ mod tests {
     fn what_has_ended_shrinks_once() {
         let entry = |object: &Object| Bytes::from(object.encode());
         let ended = entry(&both(&value(5), &deadline(5, 8, Some(50))));
-        assert_eq!(KvVnode.ends_ms(&ended), Some(50));
+        assert_eq!(KvVnode.nature(&ended).ends_ms, Some(50));
         assert_eq!(KvVnode.shrunk(&ended, 49), None);
         let small = KvVnode.shrunk(&ended, 50).unwrap();
         assert_eq!(KvVnode.digest(&small), KvVnode.digest(&ended));
         assert_eq!(KvVnode.merge(Some(&small), &ended), Merged::Unchanged);
-        assert_eq!(KvVnode.ends_ms(&small), None);
+        assert_eq!(KvVnode.nature(&small).ends_ms, None);
         for object in [
             value(5),
             Object::tombstone(stamp(5)),
             deadline(5, 8, Some(50)),
         ] {
-            assert_eq!(KvVnode.ends_ms(&entry(&object)), None);
+            assert_eq!(KvVnode.nature(&entry(&object)).ends_ms, None);
         }
     }
 }

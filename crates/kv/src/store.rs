@@ -165,7 +165,16 @@ impl Engine {
         let preflist = view.preflist(view.ring().partition_of(slot));
         let get = Get::new(policy, (**preflist).clone());
         let times = self.times(policy.timeout_ms);
-        let done = Box::new(move |result: Result<_, _>| done(result.map_err(KvError::from)));
+        let (host, keyspace) = (self.host().clone(), keyspace.id);
+        let done = Box::new(move |result: Result<GetOutcome, _>| {
+            // A replica may have answered before it knew of a flush that this node knows of.
+            let floor = host.view().floors().of(keyspace);
+            let seen = |mut got: GetOutcome| {
+                got.object = got.object.and_then(|object| object.above(floor));
+                got
+            };
+            done(result.map(seen).map_err(KvError::from));
+        });
         self.coordinator()
             .get(get, Place { slot, key }, times, done);
     }
@@ -308,8 +317,15 @@ impl Engine {
         }
     }
 
+    /// A stamp for a write that begins now: above every floor, also where that is ahead of this node's clock.
     pub(crate) fn stamp(&self) -> Stamp {
-        self.clock().now(self.wall_ms())
+        let stamp = self.clock().now(self.wall_ms());
+        let floor = self.view().floors().highest();
+        if stamp.time > floor {
+            stamp
+        } else {
+            self.clock().after(&Stamp::last_of(floor))
+        }
     }
 }
 

@@ -61,6 +61,15 @@ impl Stamp {
         }
     }
 
+    /// The highest stamp of a time: who is to be above that time is to be above it.
+    pub const fn last_of(time: u64) -> Stamp {
+        Stamp {
+            time,
+            boot: u64::MAX,
+            seq: u32::MAX,
+        }
+    }
+
     /// The unix milliseconds of its time, for people.
     pub fn wall_ms(&self) -> u64 {
         self.time >> LOGICAL_BITS

@@ -4,7 +4,11 @@
 //! of the value that it is for). Each register is a maximum, so that merging commutes, associates and repeats, also when
 //! a deadline arrives before its value. No body is ever needed to merge: the [`Version`] decides, the body follows.
 //!
+//! Beside this file, `floor`: what is left of one above a keyspace's floor.
+//!
 //! Siblings and counters are deliberately absent: they come as other kinds under a new format byte.
+
+mod floor;
 
 use std::fmt;
 

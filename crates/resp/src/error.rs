@@ -69,6 +69,12 @@ pub enum CommandError {
     /// A database that is not configured.
     #[error("ERR DB index is out of range")]
     DbIndex,
+    /// What is no slot.
+    #[error("ERR Invalid slot")]
+    Slot,
+    /// What is no slot, or no number of keys.
+    #[error("ERR Invalid slot or number of keys")]
+    SlotOrNumber,
     /// HELLO of a protocol that is neither 2 nor 3.
     #[error("NOPROTO unsupported protocol version")]
     NoProtocol,

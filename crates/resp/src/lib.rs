@@ -8,8 +8,8 @@
 //!
 //! - [`frame`] bytes to [`Request`]s (arrays of bulk strings, and inline lines)
 //! - [`command`] which command a request names; [`table`] is the one table of all of them
-//! - [`typed`] a request to the [`Command`] that it asks for; [`set`], [`expire`], [`look`], [`own`], [`kill`] and [`node`]
-//!   hold what follows the name
+//! - [`typed`] a request to the [`Command`] that it asks for; [`set`], [`expire`], [`look`], [`own`], [`slot`],
+//!   [`kill`] and [`node`] hold what follows the name
 //! - `refusals` what is said of Redis commands that are not served
 //! - [`error`] what a request that asks for nothing possible is told
 //! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns; [`markdown`] the same for people
@@ -33,6 +33,7 @@ pub mod own;
 mod refusals;
 pub mod reply;
 pub mod set;
+pub mod slot;
 pub mod table;
 pub mod typed;
 

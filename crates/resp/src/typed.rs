@@ -15,6 +15,7 @@ use crate::look::{Look, Range};
 use crate::node::{self, AboutNode};
 use crate::own::Options;
 use crate::set::{Expire, SetOptions};
+use crate::slot::SlotKeys;
 use crate::{CommandError, Name, Protocol, Request, integer};
 
 /// A request with its arguments read. Keys and values are slices of the receive buffer ([`crate::frame`]).
@@ -96,6 +97,14 @@ pub enum Command {
     },
     /// RKV.PREFLIST
     RkvPreflist(Bytes),
+    /// DBSIZE
+    DbSize,
+    /// RANDOMKEY
+    RandomKey,
+    /// FLUSHDB and FLUSHALL, which are the same as long as there is one keyspace.
+    Flush,
+    /// CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT
+    SlotKeys(SlotKeys),
     /// PING, with what to answer other than PONG.
     Ping(Option<Bytes>),
     /// ECHO
@@ -321,6 +330,11 @@ impl Command {
                 }
             }
             Name::RkvPreflist => Command::RkvPreflist(args.take(1)?),
+            Name::DbSize => Command::DbSize,
+            Name::RandomKey => Command::RandomKey,
+            Name::FlushDb | Name::FlushAll => flush(args.from(1))?,
+            Name::ClusterCountKeysInSlot => Command::SlotKeys(SlotKeys::count(&args.rest(2))?),
+            Name::ClusterGetKeysInSlot => Command::SlotKeys(SlotKeys::list(&args.rest(2))?),
             Name::Ping => match args.args.len() {
                 1 => Command::Ping(None),
                 2 => Command::Ping(Some(args.take(1)?)),
@@ -511,6 +525,17 @@ fn auth(args: &[Bytes]) -> Result<Credentials, CommandError> {
             user: Some(user.clone()),
             password: password.clone(),
         }),
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+/// ASYNC and SYNC are taken and make no difference: what is flushed is gone at once, and deleted later.
+fn flush(args: &[Bytes]) -> Result<Command, CommandError> {
+    let is_mode =
+        |mode: &Bytes| mode.eq_ignore_ascii_case(b"ASYNC") || mode.eq_ignore_ascii_case(b"SYNC");
+    match args {
+        [] => Ok(Command::Flush),
+        [mode] if is_mode(mode) => Ok(Command::Flush),
         _ => Err(CommandError::Syntax),
     }
 }

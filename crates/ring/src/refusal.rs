@@ -81,6 +81,11 @@ pub enum Refusal {
         /// The plan's now.
         now: String,
     },
+    /// No keyspace has that number.
+    NoSuchKeyspace {
+        /// Which.
+        keyspace: u32,
+    },
     /// The next ring could not be agreed on in time.
     NoMajority,
 }
@@ -104,6 +109,7 @@ impl Refusal {
             Refusal::NodeIsUp { .. } => "node_is_up",
             Refusal::NothingPlanned => "nothing_planned",
             Refusal::PlanChanged { .. } => "plan_changed",
+            Refusal::NoSuchKeyspace { .. } => "no_such_keyspace",
             Refusal::NoMajority => "no_majority",
         }
     }
@@ -161,6 +167,9 @@ impl Refusal {
                 "the plan is no longer {seen} but {now}: what is staged or who owns what has changed since; read \
                  `rkv cluster plan` again"
             ),
+            Refusal::NoSuchKeyspace { keyspace } => format!(
+                "no keyspace has the number {keyspace}; `default` is 0"
+            ),
             Refusal::NoMajority => {
                 "the next ring was not agreed on in time and may still come: see `rkv cluster status` for members \
                  that do not answer, and `rkv cluster plan` for what is staged"
@@ -210,6 +219,7 @@ mod tests {
                 seen: text.clone(),
                 now: text,
             },
+            Refusal::NoSuchKeyspace { keyspace: 7 },
             Refusal::NoMajority,
         ]
     }
@@ -222,7 +232,7 @@ mod tests {
             words.join(" "),
             "self_join not_single_node different_cluster_name wrong_secret different_ring_sizes duplicate_name \
              not_reachable not_member only_member already_leaving already_replacement invalid_replacement \
-             node_is_up nothing_planned plan_changed no_majority"
+             node_is_up nothing_planned plan_changed no_such_keyspace no_majority"
         );
         for refusal in all() {
             let bytes = rmp_serde::to_vec_named(&refusal).unwrap();

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::keyspace::{DEFAULT_KEYSPACE, Keyspaces};
 use crate::member::{Member, NodeName, Status};
 use crate::slot::{Partition, PartitionCount, Slot};
 
@@ -155,6 +156,9 @@ pub struct Ring {
     /// Staged changes, by node.
     #[serde(default)]
     pub staged: Vec<Change>,
+    /// The keyspaces, each with its floor.
+    #[serde(default, skip_serializing_if = "Keyspaces::is_default")]
+    pub keyspaces: Keyspaces,
 }
 
 impl Ring {
@@ -183,6 +187,7 @@ impl Ring {
             next: BTreeMap::new(),
             moves: BTreeMap::new(),
             staged: Vec::new(),
+            keyspaces: Keyspaces::default(),
         }
     }
 
@@ -230,6 +235,9 @@ impl Ring {
             return Err(RingError::Inconsistent(
                 "a row has the wrong length or names a stranger",
             ));
+        }
+        if !self.keyspaces.0.contains_key(&DEFAULT_KEYSPACE) {
+            return Err(RingError::Inconsistent("it has no default keyspace"));
         }
         let next_ok = self.next.keys().all(|p| p.0 < q);
         let moves_ok = self.moves.iter().all(|(p, m)| {

@@ -111,6 +111,46 @@ fn any_node_takes_any_request() {
     assert_eq!(plan(&mut network, "a"), None);
 }
 
+/// Lost without it: a flush that a node does not hear of, one that takes a later one back, or one that waits for a plan.
+#[test]
+fn a_flush_raises_the_floor_in_one_epoch_and_no_other_lowers_it() {
+    let mut network = three();
+    let flush = |floor| AdminRequest::Flush { keyspace: 0, floor };
+    let before = network.ring("c").epoch;
+    assert!(network.answer("c", flush(700)).is_ok());
+    let ring = network.ring("c");
+    assert_eq!(
+        (ring.keyspaces.floors().of(0), ring.epoch.0),
+        (700, before.0 + 1)
+    );
+    assert!(network.answer("b", flush(300)).is_ok());
+    assert!(network.answer("b", leave("a")).is_ok());
+    assert!(network.answer("b", AdminRequest::Clear).is_ok());
+    for node in ["a", "b", "c"] {
+        let hears = network.run_until(5_000, |n| n.ring(node).keyspaces.floors().of(0) == 700);
+        assert!(hears, "{:?}", network.ring(node));
+    }
+    let nowhere = AdminRequest::Flush {
+        keyspace: 9,
+        floor: 1,
+    };
+    let refused = network.answer("a", nowhere);
+    assert_eq!(refused, Err(Refusal::NoSuchKeyspace { keyspace: 9 }));
+}
+
+/// Lost without it: a node that starts with the ring of a version before floors finds that nobody's digest is its own.
+#[test]
+fn a_ring_without_floors_is_written_as_it_was() {
+    let network = three();
+    let mut ring = rkv_ring::Ring::clone(&network.ring("a"));
+    let has_table = |bytes: &[u8]| bytes.windows(9).any(|part| part == b"keyspaces");
+    assert!(!has_table(&ring.encode()));
+    ring.keyspaces.raise(0, 7);
+    let bytes = ring.encode();
+    assert!(has_table(&bytes));
+    assert_eq!(rkv_ring::Ring::decode(&bytes).unwrap(), ring);
+}
+
 /// Lost without it: a node could never be taken out of service.
 #[test]
 fn a_member_leaves_the_claimant_too() {

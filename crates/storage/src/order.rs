@@ -33,7 +33,8 @@ impl Space {
 /// Space, service, slot, keyspace and hash: what stands before the key itself.
 pub const HEADER_BYTES: usize = 1 + 1 + 2 + 4 + HASH_BYTES;
 
-const HASH_BYTES: usize = 6;
+/// The hash alone.
+pub const HASH_BYTES: usize = 6;
 
 /// The store key of an entry: 1 byte space, 1 service, 2 slot, 4 keyspace, 6 of the key's xxh3, the key; numbers
 /// big-endian. Made as plain bytes by [`StoreKey::entry`], taken apart by [`StoreKey::parse`].
@@ -107,6 +108,13 @@ impl StoreKey {
         }
     }
 
+    /// The keyspace of an entry's store key; `None` when it is none.
+    pub fn keyspace_of(key: &[u8]) -> Option<u32> {
+        StoreKey::slot_of(key)?;
+        let number = key.get(4..8)?.try_into().ok()?;
+        Some(u32::from_be_bytes(number))
+    }
+
     /// Reads what [`StoreKey::entry`] wrote; the hash is checked, so bytes from elsewhere do not pass by chance.
     pub fn parse(bytes: Bytes) -> Result<StoreKey, NotAnEntry> {
         let is_entry = StoreKey::slot_of(&bytes).is_some()
@@ -175,6 +183,11 @@ mod tests {
                 parsed.keyspace()
             ),
             (Space::Data, 1, 12182, 7)
+        );
+        assert_eq!(StoreKey::keyspace_of(&key), Some(7));
+        assert_eq!(
+            StoreKey::keyspace_of(&StoreKey::meta(b"a long name of a note")),
+            None
         );
         assert_eq!(parsed.key(), Bytes::from_static(b"foo"));
         assert_eq!(parsed.as_bytes(), &key);

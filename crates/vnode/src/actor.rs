@@ -7,8 +7,9 @@
 //!
 //! In reading order: `event` all that can happen and all it may wish for · `commands` reads and writes · `writes` what
 //! follows when one has landed · `hints` what owners missed · `giving` and `forwarding` a move's source · `receiving`
-//! its target · `comparing` exchanges with peers · `coming_back` a copy after a restart · `repair` one that is quiet ·
-//! `shrinking` what has ended · `leaving` one out of the row · `ring_change` what a new ring means for it · `absorbing` another cluster's data ·
+//! its target · `floors` what a flush means for it · `listing` the keys that it holds · `comparing` exchanges with peers ·
+//! `coming_back` a copy after a restart · `repair` one that is quiet · `shrinking` what has ended · `leaving` one out of
+//! the row · `ring_change` what a new ring means for it · `absorbing` another cluster's data ·
 //! `ids` whose request an answer is for.
 
 mod absorbing;
@@ -17,11 +18,13 @@ mod coming_back;
 mod commands;
 mod comparing;
 mod event;
+mod floors;
 mod forwarding;
 mod giving;
 mod hints;
 mod ids;
 mod leaving;
+mod listing;
 mod receiving;
 mod repair;
 mod ring_change;
@@ -30,7 +33,7 @@ mod writes;
 
 use std::collections::BTreeMap;
 
-use rkv_ring::{ClusterId, NodeName, PartitionCount};
+use rkv_ring::{ClusterId, Floors, NodeName, PartitionCount};
 use rkv_storage::{Error, Store};
 use rkv_wire::message::{CopyId, CopyState, Message, RequestId};
 
@@ -40,10 +43,12 @@ use crate::holding::{Contents, Holding};
 use crate::phase::Phase;
 use crate::vnode::Vnode;
 
+pub use absorbing::Lift;
 pub use event::{Asked, Cx, Effect, Event, ReplyTo};
 pub use ids::{Ids, asking_copy};
 pub use writes::phase_key;
 
+use floors::Sweep;
 use forwarding::{Gate, Gated, Relay};
 use giving::Giving;
 use hints::Hinting;
@@ -80,6 +85,7 @@ pub struct Actor {
     catch_up: Option<CatchUp>,
     repair: Repair,
     shrinking: Shrinking,
+    sweep: Sweep,
     ids: Ids,
     /// Comparisons that found something to mend, for metrics and for the check that they stand still.
     pub(crate) repairs: u64,
@@ -100,7 +106,7 @@ impl Actor {
             cluster,
             absorbing: false,
             phase,
-            holding: Holding::new(id, partitions),
+            holding: Holding::new(id, partitions, vnode.cut()),
             vnode,
             then: BTreeMap::new(),
             failures: 0,
@@ -115,6 +121,7 @@ impl Actor {
             catch_up: None,
             repair: Repair::default(),
             shrinking: Shrinking::default(),
+            sweep: Sweep::default(),
             ids: Ids::new(id, seed),
             repairs: 0,
         }
@@ -125,15 +132,36 @@ impl Actor {
         self.holding.count(store, &*self.vnode)
     }
 
+    /// Goes by the floors that the ring had at the start; before [`Actor::load`].
+    pub(crate) fn open_under(&mut self, floors: &Floors) {
+        self.holding.rename_floors(floors);
+    }
+
+    /// Whether it has everything that it ever acknowledged, and acknowledges by itself.
+    pub(crate) fn is_whole(&self) -> bool {
+        let lost_nothing = matches!(
+            self.phase,
+            Phase::Serving | Phase::CatchingUp { lost: false, .. }
+        );
+        lost_nothing && !self.absorbing
+    }
+
     /// What others are told of its state.
     pub fn state(&self) -> CopyState {
         self.phase.state(self.giving.out.is_some())
+    }
+
+    /// The highest hybrid time of anything that it holds or may have lost.
+    pub(crate) fn newest(&self) -> u64 {
+        let lost = self.floor().map_or(0, |floor| floor.time);
+        self.holding.newest().max(lost)
     }
 
     /// Whether it has something to do beyond answering commands, so that it wants to see time pass.
     pub fn is_restless(&self) -> bool {
         !matches!(self.phase, Phase::Serving | Phase::Absent)
             || self.absorbing
+            || self.holding.is_masked()
             || self.holding.hints() > 0
             || self.giving.out.is_some()
             || self.hinting.drain.is_some()
@@ -145,6 +173,7 @@ impl Actor {
 
     /// Something happened.
     pub fn step(&mut self, cx: &Cx<'_>, event: Event, effects: &mut Vec<Effect>) {
+        self.keep_to_floors(cx);
         match event {
             Event::Command(asked) => self.command(cx, asked, effects),
             Event::Message { from, message } => self.message(cx, from, message, effects),
@@ -198,6 +227,7 @@ impl Actor {
         }
         self.release_gates(cx, effects);
         self.relays.retain(|_, relay| relay.until_ms >= cx.now_ms);
+        self.run_sweep(cx, effects);
         self.run_move(cx, effects);
         self.run_drain(cx, effects);
         self.run_catch_up(cx, effects);

@@ -20,4 +20,10 @@ pub enum Fault {
     HintToOldOwner,
     /// EXPIRE writes the value that it read once more, with the deadline.
     ExpireRewritesValue,
+    /// A copy that is opened knows its floors and shows what lies below them.
+    FloorNotAppliedAtOpening,
+    /// What comes from other copies is merged though it lies below the floor.
+    MergeIgnoresFloor,
+    /// A flush goes by the clock of the node that was asked, and by nothing that others hold.
+    FloorOfOneClock,
 }

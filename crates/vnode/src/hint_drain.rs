@@ -238,12 +238,11 @@ impl HintDrain {
             if sent.here {
                 let data_key = StoreKey::respace(&sent.key, Space::Data);
                 let held = holding.get(cx.store, &data_key)?;
-                let entry = sent
-                    .hint
-                    .entry
-                    .as_ref()
-                    .expect("only entries are merged here");
-                if let Merged::Changed(merged) = vnode.merge(held.as_ref(), entry) {
+                let entry = sent.hint.entry.clone();
+                let entry = entry.expect("only entries are merged here");
+                if let Some(entry) = holding.above(&data_key, entry)
+                    && let Merged::Changed(merged) = vnode.merge(held.as_ref(), &entry)
+                {
                     writes.push((data_key, Some(merged)));
                 }
             }

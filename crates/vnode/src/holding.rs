@@ -1,19 +1,21 @@
 //! This file answers: what does one copy hold, writes on their way to the disk included?
 //!
 //! Writes leave in order and land in order; until one has landed, reads see it here. The totals follow each write as
-//! it leaves, so at any point of the copy's order they say what the copy amounts to.
+//! it leaves, so at any point of the copy's order they say what the copy amounts to. What is dead by a keyspace's floor
+//! is neither seen nor counted, though it may be in the store still.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rkv_ring::PartitionCount;
+use rkv_ring::{Floors, PartitionCount};
 use rkv_storage::{Batch, Error, Space, Store, StoreKey};
 use rkv_wire::message::{CopyId, Totals};
 
 use crate::actor::Effect;
-use crate::hint::Addressed;
-use crate::vnode::Vnode;
+use crate::hint::{Addressed, Hint};
+use crate::mask::Mask;
+use crate::vnode::{Cut, Nature, Vnode};
 
 /// At most this many writes of one copy are under way; one more is answered with BUSY.
 pub const MAILBOX: usize = 4096;
@@ -48,10 +50,18 @@ pub struct Holding {
     keys: BTreeMap<u64, Vec<Bytes>>,
     in_flight: usize,
     last_token: u64,
-    totals: Totals,
+    tally: Tally,
     hints: Addressed,
     /// No entry ends before this; some that did may have been replaced since.
     first_end_ms: Option<u64>,
+    /// The highest hybrid time of anything that it held since it was counted, by keyspace, hints too.
+    newest: BTreeMap<u32, u64>,
+    /// Whether it held an entry that bears no stamp, since it was counted.
+    has_unstamped: bool,
+    /// What of it is dead.
+    mask: Mask,
+    /// Ranges on their way out, by number.
+    drops: BTreeSet<u64>,
     /// Set when a write failed, so that what the totals counted is not there, or when there is another reason for doubt.
     miscounted: bool,
     /// The entry read last, so that a write that follows its read does not read again.
@@ -60,7 +70,7 @@ pub struct Holding {
 
 impl Holding {
     /// A copy that holds nothing yet; [`Holding::count`] learns what the store has.
-    pub fn new(id: CopyId, partitions: PartitionCount) -> Holding {
+    pub fn new(id: CopyId, partitions: PartitionCount, cut: Cut) -> Holding {
         Holding {
             id,
             partitions,
@@ -68,9 +78,13 @@ impl Holding {
             keys: BTreeMap::new(),
             in_flight: 0,
             last_token: 0,
-            totals: Totals::default(),
+            tally: Tally::default(),
             hints: Addressed::default(),
             first_end_ms: None,
+            newest: BTreeMap::new(),
+            has_unstamped: false,
+            mask: Mask::new(cut),
+            drops: BTreeSet::new(),
             miscounted: false,
             recent: RefCell::new(None),
         }
@@ -82,45 +96,164 @@ impl Holding {
         StoreKey::range(space, self.id.service.0, slots)
     }
 
-    /// Counts what the store has. Only right while nothing is under way.
+    /// Counts what the copy amounts to, and finds out whether something dead is still there. Not while a range is on its
+    /// way out, which would be counted too.
     pub fn count(&mut self, store: &dyn Store, vnode: &dyn Vnode) -> Result<(), Error> {
-        let mut totals = Totals::default();
+        let (mut tally, mut has_dead) = (Tally::default(), false);
         let mut first_end_ms = None;
+        let (mut newest, mut has_unstamped) = (BTreeMap::new(), false);
         let (mut from, to) = self.range(Space::Data);
         loop {
-            let page = store.page(&from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
-            for (key, value) in &page {
-                add(&mut totals, key, value, vnode);
-                first_end_ms = earlier(first_end_ms, vnode.ends_ms(value));
+            let page = self.stored(store, &from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
+            for (key, stored) in page.entries {
+                let seen = self.mask.above(&key, stored.clone());
+                has_dead |= seen.as_ref() != Some(&stored);
+                if let Some(entry) = seen {
+                    let nature = tally.add(&key, &entry, vnode);
+                    first_end_ms = earlier(first_end_ms, nature.ends_ms);
+                    has_unstamped |= nature.newest == 0;
+                    note_newest(&mut newest, &key, nature.newest);
+                }
             }
-            match page.last() {
-                Some((last, _)) => from = after(last),
+            match page.next {
+                Some(next) => from = next,
                 None => break,
             }
         }
-        let mut hints = Addressed::default();
-        let (mut from, to) = self.range(Space::Hint);
-        loop {
-            let page = store.page(&from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
-            for (key, raw) in &page {
-                hints.add(key, raw);
-            }
-            match page.last() {
-                Some((last, _)) => from = after(last),
-                None => break,
-            }
-        }
-        self.totals = totals;
-        self.hints = hints;
+        self.tally = tally;
         self.first_end_ms = first_end_ms;
+        self.newest = newest;
+        self.has_unstamped = has_unstamped;
+        has_dead |= self.count_hints(store, vnode)?;
+        self.mask.set(has_dead);
         self.miscounted = false;
         self.recent.take();
         Ok(())
     }
 
+    /// Counts the hints; whether some are dead.
+    fn count_hints(&mut self, store: &dyn Store, vnode: &dyn Vnode) -> Result<bool, Error> {
+        let (mut hints, mut has_dead) = (Addressed::default(), false);
+        let (mut from, to) = self.range(Space::Hint);
+        loop {
+            let page = self.stored(store, &from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
+            for (key, stored) in page.entries {
+                let seen = self.mask.above(&key, stored.clone());
+                has_dead |= seen.as_ref() != Some(&stored);
+                if let Some(hint) = seen {
+                    hints.add(&key, &hint);
+                    note_newest(&mut self.newest, &key, newest_of_hint(hint, vnode));
+                }
+            }
+            match page.next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        self.hints = hints;
+        Ok(has_dead)
+    }
+
+    // ---- floors ------------------------------------------------------------------------------------------------------
+
+    /// The floors that it goes by.
+    pub fn floors(&self) -> &Floors {
+        self.mask.floors()
+    }
+
+    /// Goes by floors that are the same as before, so that the next look is a quick one.
+    pub fn rename_floors(&mut self, floors: &Floors) {
+        self.mask.set_floors(floors.clone());
+    }
+
+    /// Goes by these floors from now on: what lies at or below them is not seen and not counted any more. Quick when all
+    /// of it does; otherwise it is counted.
+    pub fn keep_to(&mut self, floors: &Floors, store: &dyn Store, vnode: &dyn Vnode) {
+        self.mask.set_floors(floors.clone());
+        self.mask.set(true);
+        self.recent.take();
+        let mut newest = self.newest.iter();
+        let all_dead = newest.all(|(keyspace, newest)| *newest <= floors.of(*keyspace));
+        let counted = if all_dead && !self.has_unstamped {
+            self.tally = Tally::default();
+            self.first_end_ms = None;
+            match self.hints.count() {
+                0 => Ok(()),
+                _ => self.count_hints(store, vnode).map(drop),
+            }
+        } else if !self.drops.is_empty() {
+            self.miscounted = true;
+            Ok(())
+        } else {
+            self.count(store, vnode)
+        };
+        self.miscounted |= counted.is_err();
+    }
+
+    /// What is left above its floor of an entry that comes to be held under `key`.
+    pub fn above(&self, key: &[u8], entry: Bytes) -> Option<Bytes> {
+        self.mask.above(key, entry)
+    }
+
+    /// Whether something dead may be in the store.
+    pub fn is_masked(&self) -> bool {
+        self.mask.is_on()
+    }
+
+    /// Nothing dead is there any more, or the rest is on its way out.
+    pub fn unmask(&mut self) {
+        self.mask.set(false);
+    }
+
+    /// What to write so that nothing dead is left in a page of `space`, and where to go on. The hint of a key of which
+    /// nothing is held says nothing either.
+    pub fn dead(
+        &self,
+        store: &dyn Store,
+        space: Space,
+        from: &Bytes,
+        entries: usize,
+        bytes: usize,
+    ) -> Result<(Vec<Write>, Option<Bytes>), Error> {
+        let end = self.range(space).1;
+        let page = self.stored(store, from, &end, entries, bytes)?;
+        let mut writes = Vec::new();
+        for (key, stored) in page.entries {
+            let seen = self.mask.above(&key, stored.clone());
+            let says_nothing = space == Space::Hint
+                && Hint::decode(stored.clone()).is_some_and(|hint| hint.entry.is_none())
+                && self
+                    .get(store, &StoreKey::respace(&key, Space::Data))?
+                    .is_none();
+            if says_nothing {
+                writes.push((key, None));
+            } else if seen.as_ref() != Some(&stored) {
+                writes.push((key, seen));
+            }
+        }
+        Ok((writes, page.next))
+    }
+
+    // ---- figures -----------------------------------------------------------------------------------------------------
+
+    /// How many of its entries are values.
+    pub fn live(&self) -> u64 {
+        self.tally.live
+    }
+
+    /// The highest hybrid time of anything that it held since it was counted, or higher.
+    pub fn newest(&self) -> u64 {
+        self.newest.values().copied().max().unwrap_or(0)
+    }
+
+    /// The number of the last write that left.
+    pub fn last_token(&self) -> u64 {
+        self.last_token
+    }
+
     /// What the copy amounts to, writes under way included.
     pub fn totals(&self) -> Totals {
-        self.totals
+        self.tally.totals
     }
 
     /// No entry ends before this; `None`: none ends.
@@ -168,16 +301,19 @@ impl Holding {
         let (from, to) = self.range(space);
         let range = self.leaving.range(from..to);
         range
-            .filter_map(|(key, (_, value))| Some((key.clone(), value.clone()?)))
+            .filter_map(|(key, (_, value))| {
+                Some((key.clone(), self.mask.see(key, value.clone()?)?))
+            })
             .collect()
     }
 
     /// The entry under `key`.
     pub fn get(&self, store: &dyn Store, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        if let Some((_, value)) = self.leaving.get(key) {
-            return Ok(value.clone());
-        }
-        store.get(key)
+        let value = match self.leaving.get(key) {
+            Some((_, value)) => value.clone(),
+            None => store.get(key)?,
+        };
+        Ok(value.and_then(|value| self.mask.see(key, value)))
     }
 
     /// The same, remembered for the write that may follow.
@@ -189,6 +325,25 @@ impl Holding {
 
     /// Entries of `from..to` in key order, at most about `entries` and `bytes` of them.
     pub fn page(
+        &self,
+        store: &dyn Store,
+        from: &Bytes,
+        to: &Bytes,
+        entries: usize,
+        bytes: usize,
+    ) -> Result<Page, Error> {
+        let mut page = self.stored(store, from, to, entries, bytes)?;
+        if self.mask.is_on() {
+            let stored = std::mem::take(&mut page.entries).into_iter();
+            let seen =
+                stored.filter_map(|(key, value)| Some((key.clone(), self.mask.see(&key, value)?)));
+            page.entries = seen.collect();
+        }
+        Ok(page)
+    }
+
+    /// The same with what is dead.
+    fn stored(
         &self,
         store: &dyn Store,
         from: &Bytes,
@@ -280,19 +435,19 @@ impl Holding {
             }
             if let Some(value) = value {
                 self.hints.add(key, value);
+                let newest = newest_of_hint(value.clone(), vnode);
+                note_newest(&mut self.newest, key, newest);
             }
             return;
         }
         if let Some(held) = held {
-            let hash = entry_hash(key, &held, vnode);
-            self.totals.entries = self.totals.entries.saturating_sub(1);
-            let bytes = (key.len() + held.len()) as u64;
-            self.totals.bytes = self.totals.bytes.saturating_sub(bytes);
-            self.totals.hash = self.totals.hash.wrapping_sub(hash);
+            self.tally.remove(key, &held, vnode);
         }
         if let Some(value) = value {
-            add(&mut self.totals, key, value, vnode);
-            self.note_end(vnode.ends_ms(value));
+            let nature = self.tally.add(key, value, vnode);
+            self.note_end(nature.ends_ms);
+            self.has_unstamped |= nature.newest == 0;
+            note_newest(&mut self.newest, key, nature.newest);
         }
     }
 
@@ -314,7 +469,12 @@ impl Holding {
                 self.leaving.remove(&key);
             }
         }
-        self.miscounted |= result.is_err();
+        self.drops.remove(&token);
+        if result.is_err() {
+            self.miscounted = true;
+            // What was to be deleted may be there.
+            self.mask.set(true);
+        }
         self.count_if_doubted(store, vnode);
     }
 
@@ -346,11 +506,12 @@ impl Holding {
         }
         self.keys.insert(token, gone);
         match space {
-            Space::Data => self.totals = Totals::default(),
+            Space::Data => self.tally = Tally::default(),
             Space::Hint => self.hints = Addressed::default(),
             Space::Meta | Space::Foreign => {}
         }
         self.in_flight += 1;
+        self.drops.insert(token);
         effects.push(Effect::Drop { token, start, end });
         token
     }
@@ -371,12 +532,49 @@ fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     a.into_iter().chain(b).min()
 }
 
-fn add(totals: &mut Totals, key: &[u8], value: &[u8], vnode: &dyn Vnode) {
-    totals.entries += 1;
-    totals.bytes += (key.len() + value.len()) as u64;
-    totals.hash = totals.hash.wrapping_add(entry_hash(key, value, vnode));
+/// What entries amount to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    totals: Totals,
+    /// How many are values.
+    live: u64,
 }
 
-fn entry_hash(key: &[u8], value: &[u8], vnode: &dyn Vnode) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(key, vnode.digest(value))
+impl Tally {
+    /// One more.
+    fn add(&mut self, key: &[u8], value: &[u8], vnode: &dyn Vnode) -> Nature {
+        let nature = vnode.nature(value);
+        self.live += u64::from(nature.is_value);
+        let totals = &mut self.totals;
+        totals.entries += 1;
+        totals.bytes += (key.len() + value.len()) as u64;
+        totals.hash = totals.hash.wrapping_add(entry_hash(key, nature.digest));
+        nature
+    }
+
+    fn remove(&mut self, key: &[u8], value: &[u8], vnode: &dyn Vnode) {
+        let nature = vnode.nature(value);
+        self.live = self.live.saturating_sub(u64::from(nature.is_value));
+        let totals = &mut self.totals;
+        totals.entries = totals.entries.saturating_sub(1);
+        let bytes = (key.len() + value.len()) as u64;
+        totals.bytes = totals.bytes.saturating_sub(bytes);
+        totals.hash = totals.hash.wrapping_sub(entry_hash(key, nature.digest));
+    }
+}
+
+fn entry_hash(key: &[u8], digest: u64) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(key, digest)
+}
+
+fn newest_of_hint(hint: Bytes, vnode: &dyn Vnode) -> u64 {
+    let entry = Hint::decode(hint).and_then(|hint| hint.entry);
+    entry.map_or(0, |entry| vnode.nature(&entry).newest)
+}
+
+fn note_newest(newest: &mut BTreeMap<u32, u64>, key: &[u8], time: u64) {
+    if let Some(keyspace) = StoreKey::keyspace_of(key) {
+        let known = newest.entry(keyspace).or_default();
+        *known = (*known).max(time);
+    }
 }

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_ring::{NodeName, Partition, Ring, RingId};
-use rkv_storage::{Error, Store};
+use rkv_storage::{Error, Space, Store};
 use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId, ServiceId};
 
 use crate::actor::{Actor, Asked, Event, ReplyTo, asking_copy};
@@ -42,6 +42,9 @@ use opening::Opening;
 /// In how many ticks every copy is looked at once.
 const SWEEP_TICKS: usize = 20;
 
+/// How many copies are swept of what a flush killed at once: requests go on beside it.
+const SWEEPS: usize = 2;
+
 /// All vnodes of one node.
 pub struct Host {
     this: Weak<Host>,
@@ -49,6 +52,7 @@ pub struct Host {
     store: Arc<dyn Store>,
     settings: Settings,
     limits: Limits,
+    sweeps: Limits,
     budget: Budget,
     view: ArcSwap<View>,
     services: Vec<Running>,
@@ -118,6 +122,7 @@ impl Host {
             store,
             next_id: Mutex::new(settings.boot),
             limits: Limits::new(settings.transfers),
+            sweeps: Limits::new(SWEEPS),
             budget: Budget::new(settings.bytes_per_s),
             settings,
             view: ArcSwap::from_pointee(view),
@@ -318,6 +323,18 @@ impl Host {
         let desk = self.desk(copy)?;
         let actor = desk.actor.lock();
         Some(look(&actor.phase, &actor))
+    }
+
+    /// What one copy shows to whoever reads it: for tests and checks that observe from outside.
+    pub fn shown(&self, copy: CopyId) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let Some(desk) = self.desk(copy) else {
+            return Ok(Vec::new());
+        };
+        let actor = desk.actor.lock();
+        let (from, to) = actor.holding.range(Space::Data);
+        let all = usize::MAX;
+        let page = actor.holding.page(&*self.store, &from, &to, all, all)?;
+        Ok(page.entries)
     }
 
     /// The store that all copies lie in.

@@ -5,7 +5,7 @@
 //!
 //! In reading order: [`vnode`] what a service brings · [`host`] which vnodes run here · [`router`] here or over the
 //! wire · [`view`] who owns what and who is up · [`actor`] one copy and all that can happen to it · [`phase`] its
-//! persisted state · [`holding`] what it holds · [`handoff_out`] and [`handoff_in`] the two sides of a move · [`hint`]
+//! persisted state · [`holding`] what it holds, and [`mask`] what of that is dead · [`handoff_out`] and [`handoff_in`] the two sides of a move · [`hint`]
 //! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] and [`stretch`] two copies brought to
 //! cover each other · [`catch_up`] when a copy that came back counts again · [`progress`] how far a transfer is ·
 //! [`budget`] how many bytes transfers may send · [`trial`] a cluster in one process, to try a service · [`settings`],
@@ -22,6 +22,7 @@ pub mod hint;
 pub mod hint_drain;
 pub mod holding;
 pub mod host;
+pub mod mask;
 pub mod phase;
 pub mod ping;
 pub mod progress;
@@ -39,5 +40,5 @@ pub use phase::Phase;
 pub use router::Router;
 pub use settings::{Limits, Settings};
 pub use view::View;
-pub use vnode::{Context, Decision, Merged, Service, Vnode};
+pub use vnode::{Context, Cut, Decision, Merged, Nature, Service, Vnode};
 pub use world::World;

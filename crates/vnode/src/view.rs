@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use rkv_ring::preflist::{self, Preflist};
 use rkv_ring::walk::Walk;
-use rkv_ring::{NodeName, Partition, Ring, RingId, Status};
+use rkv_ring::{Floors, NodeName, Partition, Ring, RingId, Status};
 
 /// One node's view of the cluster.
 pub struct View {
@@ -15,6 +15,7 @@ pub struct View {
     ring: Arc<Ring>,
     id: RingId,
     walk: Arc<Walk>,
+    floors: Floors,
     /// Other members that nobody suspects.
     up: BTreeSet<NodeName>,
     /// The latest ring that each member is known to route by.
@@ -27,12 +28,13 @@ impl View {
     /// The view of `me` when nobody else is known to be up.
     pub fn new(me: NodeName, ring: Arc<Ring>) -> View {
         let walk = Arc::new(Walk::of(&ring));
-        View::assemble(me, walk, ring, BTreeSet::new(), BTreeMap::new())
+        let floors = ring.keyspaces.floors();
+        View::assemble(me, (walk, floors), ring, BTreeSet::new(), BTreeMap::new())
     }
 
     fn assemble(
         me: NodeName,
-        walk: Arc<Walk>,
+        (walk, floors): (Arc<Walk>, Floors),
         ring: Arc<Ring>,
         up: BTreeSet<NodeName>,
         seen: BTreeMap<NodeName, RingId>,
@@ -44,6 +46,7 @@ impl View {
             me,
             ring,
             walk,
+            floors,
             up,
             seen,
         }
@@ -56,8 +59,13 @@ impl View {
         } else {
             Arc::new(Walk::of(&ring))
         };
+        let mut floors = ring.keyspaces.floors();
+        if floors == self.floors {
+            floors = self.floors.clone();
+        }
         let me = self.me.clone();
-        View::assemble(me, walk, ring, self.up.clone(), self.seen.clone())
+        let (up, seen) = (self.up.clone(), self.seen.clone());
+        View::assemble(me, (walk, floors), ring, up, seen)
     }
 
     /// The same after `node` came up or is suspected.
@@ -68,16 +76,20 @@ impl View {
         } else {
             nodes.remove(node);
         }
-        let (walk, ring) = (self.walk.clone(), self.ring.clone());
-        View::assemble(self.me.clone(), walk, ring, nodes, self.seen.clone())
+        self.as_before(nodes, self.seen.clone())
     }
 
     /// The same after `node` was heard to route by `ring`.
     pub fn with_seen(&self, node: &NodeName, id: RingId) -> View {
         let mut seen = self.seen.clone();
         seen.insert(node.clone(), id);
-        let (walk, ring) = (self.walk.clone(), self.ring.clone());
-        View::assemble(self.me.clone(), walk, ring, self.up.clone(), seen)
+        self.as_before(self.up.clone(), seen)
+    }
+
+    /// The same ring, others up or seen.
+    fn as_before(&self, up: BTreeSet<NodeName>, seen: BTreeMap<NodeName, RingId>) -> View {
+        let by = (self.walk.clone(), self.floors.clone());
+        View::assemble(self.me.clone(), by, self.ring.clone(), up, seen)
     }
 
     /// This node.
@@ -88,6 +100,11 @@ impl View {
     /// The ring that it routes by.
     pub fn ring(&self) -> &Arc<Ring> {
         &self.ring
+    }
+
+    /// The keyspaces' floors.
+    pub fn floors(&self) -> &Floors {
+        &self.floors
     }
 
     /// What fences its requests.

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use rkv_quorum::clock::Stamp;
-use rkv_ring::{NodeName, Partition};
+use rkv_ring::{Floors, NodeName, Partition};
 use rkv_wire::message::{Answer, Command, ServiceId};
 
 /// Reads an entry by its store key.
@@ -26,6 +26,9 @@ pub struct Context<'a> {
     /// Set while the copy may have lost what it acknowledged: a write stamped at or below this is to be refused with
     /// [`Answer::Floor`], for a newer one may have been lost.
     pub floor: Option<Stamp>,
+    /// The keyspaces' floors: of an entry's keyspace, what was written at or below it is dead, and a write stamped so is to
+    /// be refused with [`Answer::Floor`]. What is held is shown without it.
+    pub floors: &'a Floors,
     /// Reads the entry under a store key, writes on their way to the disk included.
     pub held: Held<'a>,
 }
@@ -55,6 +58,29 @@ pub enum Merged {
     Changed(Bytes),
 }
 
+/// What the framework goes by of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nature {
+    /// See [`Vnode::digest`].
+    pub digest: u64,
+    /// The highest hybrid time at which something of it was written; 0 if it bears none.
+    pub newest: u64,
+    /// Whether it is what people call a key, and no trace of one that was deleted.
+    pub is_value: bool,
+    /// When it ends by itself, in unix milliseconds; `None`: never, or it has shrunk already.
+    pub ends_ms: Option<u64>,
+}
+
+impl Nature {
+    /// Whether there is something to read at `wall_ms`.
+    pub fn is_live(&self, wall_ms: u64) -> bool {
+        self.is_value && self.ends_ms.is_none_or(|ends_ms| wall_ms < ends_ms)
+    }
+}
+
+/// What is left of an entry above a hybrid time: `None`, nothing.
+pub type Cut = fn(&Bytes, u64) -> Option<Bytes>;
+
 /// One service's vnode for one partition. It has one caller at a time and never blocks.
 pub trait Vnode: Send {
     /// Decides one command. Commands of one vnode come in order, each seeing the writes decided before it.
@@ -69,10 +95,26 @@ pub trait Vnode: Send {
         xxhash_rust::xxh3::xxh3_64(entry)
     }
 
-    /// When an entry of this service ends by itself, in unix milliseconds; `None`: never, or it has shrunk already.
-    fn ends_ms(&self, entry: &[u8]) -> Option<u64> {
-        let _ = entry;
-        None
+    /// All that the framework goes by of an entry; at once, for it is asked of each.
+    fn nature(&self, entry: &[u8]) -> Nature {
+        Nature {
+            digest: self.digest(entry),
+            newest: 0,
+            is_value: true,
+            ends_ms: None,
+        }
+    }
+
+    /// How a keyspace's floor applies to its entries. A service whose entries bear no stamps has no floors.
+    fn cut(&self) -> Cut {
+        |entry, _| Some(entry.clone())
+    }
+
+    /// The entry as if it were written at `stamp`, if it lies at or below `floor`, for data that this floor was not meant
+    /// for; `None`: there is nothing to keep.
+    fn lifted(&self, entry: &Bytes, floor: u64, stamp: Stamp) -> Option<Bytes> {
+        let _ = (floor, stamp);
+        Some(entry.clone())
     }
 
     /// What is left of an entry that ended before `wall_ms`: of the same digest, and covered by what it was. `None`: it

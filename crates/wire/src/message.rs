@@ -103,6 +103,16 @@ pub enum Command {
         /// What.
         key: Bytes,
     },
+    /// Which keys are live, of these store keys? A page at a time, and only of what this copy holds: for those who look
+    /// around.
+    Keys {
+        /// The first.
+        from: Bytes,
+        /// The first behind them; of the same partition.
+        to: Bytes,
+        /// How many are to be named at most.
+        most: u32,
+    },
     /// Another service's command; what it means is between that service and its callers.
     Custom(Bytes),
 }
@@ -140,6 +150,13 @@ pub enum Answer {
     },
     /// To [`Command::Inspect`]: the state of the copy; the object is the body (empty: nothing).
     Held(CopyState),
+    /// To [`Command::Keys`]: the body names the first ones, as items without values.
+    Keys {
+        /// How many are live, of those looked at.
+        live: u32,
+        /// Where to go on; `None`: all were looked at.
+        next: Option<Bytes>,
+    },
     /// Another service's answer.
     Custom(Bytes),
 }
@@ -418,6 +435,12 @@ pub struct Report {
     pub digest: String,
     /// Its version.
     pub version: String,
+    /// Its hybrid time when it told this: no stamp off its clock is above. Learned from the envelope.
+    #[serde(skip)]
+    pub clock: u64,
+    /// The highest hybrid time of anything that it holds, hints too.
+    #[serde(default)]
+    pub newest: u64,
     /// Copies held: partition, state, totals (of all services).
     pub copies: Vec<CopyReport>,
     /// Hints held: for whom and how many.
@@ -435,6 +458,12 @@ pub struct CopyReport {
     pub state: CopyState,
     /// How much.
     pub totals: Totals,
+    /// How many of its entries are values: keys that people would count, expired ones that are not swept among them.
+    #[serde(default)]
+    pub live: u64,
+    /// Whether it has everything that it ever acknowledged, and acknowledges by itself.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 /// Hints held, in a [`Report`].

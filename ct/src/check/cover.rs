@@ -18,7 +18,7 @@ pub struct Cover {
 
 impl Cover {
     /// A step was taken. A copy that received is no concern of this promise: its source still has everything.
-    pub fn step(&mut self, nodes: &[SimNode]) -> Result<(), String> {
+    pub fn step(&mut self, nodes: &[SimNode], floor: u64) -> Result<(), String> {
         for (at, node) in nodes.iter().enumerate() {
             let Some(running) = &node.running else {
                 self.whole.retain(|(of, _), _| *of != at);
@@ -39,7 +39,7 @@ impl Cover {
                 };
                 let was = self.whole.insert((at, partition), !receiving && !absent);
                 if was == Some(true) && absent && !node.disk.is_forgetful() {
-                    covered(nodes, node, partition)?;
+                    covered(nodes, node, partition, floor)?;
                 }
             }
         }
@@ -48,8 +48,13 @@ impl Cover {
 }
 
 /// The drop has been wished for and waits for the disk: what it will take is still to be seen there, and must be synced
-/// elsewhere.
-fn covered(nodes: &[SimNode], node: &SimNode, partition: Partition) -> Result<(), String> {
+/// elsewhere, but for what lies below the highest floor: an owner may have let that go already.
+fn covered(
+    nodes: &[SimNode],
+    node: &SimNode,
+    partition: Partition,
+    floor: u64,
+) -> Result<(), String> {
     let Some(running) = &node.running else {
         return Ok(());
     };
@@ -59,7 +64,7 @@ fn covered(nodes: &[SimNode], node: &SimNode, partition: Partition) -> Result<()
     let row = view.ring().row(partition);
     let owners: Vec<&SimNode> = nodes.iter().filter(|n| row.contains(&n.name)).collect();
     for (key, entry) in node.disk.entries().range(start..end) {
-        let Ok(version) = Version::peek(entry) else {
+        let Some(version) = Version::peek(entry).ok().and_then(|held| held.above(floor)) else {
             continue;
         };
         let covers = |owner: &&SimNode| {

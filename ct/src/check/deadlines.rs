@@ -66,7 +66,7 @@ impl Deadlines {
         &mut self,
         nodes: &[SimNode],
         history: &History,
-        is_excused: impl Fn(&str) -> bool,
+        is_excused: impl Fn(&str, Stamp) -> bool,
     ) -> Result<(), String> {
         self.repairs = Some(repairs(nodes));
         for (key, of, stamp) in acknowledged_anywhere(history) {
@@ -75,7 +75,7 @@ impl Deadlines {
                     let deadline = held.deadline().filter(|deadline| deadline.of == of);
                     held.stamp() <= Some(of) && deadline.is_none_or(|held| held.stamp < stamp)
                 });
-                if lacks && !is_excused(key) {
+                if lacks && !is_excused(key, of) {
                     return Err(format!(
                         "{owner} settled with {key} at {held:?}, its deadline {stamp} was acknowledged"
                     ));

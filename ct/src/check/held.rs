@@ -11,6 +11,7 @@ use rkv_storage::{Space, StoreKey};
 use rkv_vnode::hint::Hint;
 use rkv_wire::message::CopyState;
 
+use crate::check::flushed::Flushed;
 use crate::history::History;
 use crate::sim::disk::Crash;
 use crate::sim::node::SimNode;
@@ -84,9 +85,9 @@ impl Held {
     }
 
     /// The newest version of each key that was acknowledged and may not be lost.
-    pub fn newest<'h>(&self, history: &'h History) -> BTreeMap<&'h str, Stamp> {
+    pub fn newest<'h>(&self, history: &'h History, flushed: &Flushed) -> BTreeMap<&'h str, Stamp> {
         let mut newest = history.newest_acknowledged();
-        newest.retain(|key, _| !self.excuses(key));
+        newest.retain(|key, stamp| !self.excuses(key) && !flushed.may_be_dead(key, *stamp));
         newest
     }
 
@@ -111,6 +112,7 @@ impl Held {
         nodes: &[SimNode],
         now_ms: u64,
         history: &History,
+        flushed: &Flushed,
     ) -> Result<(), String> {
         self.now_ms = now_ms;
         if self.excused || now_ms < self.looked_ms + EVERY_MS {
@@ -118,7 +120,7 @@ impl Held {
         }
         self.note_refilled(nodes);
         self.looked_ms = now_ms;
-        let newest = self.newest(history);
+        let newest = self.newest(history, flushed);
         if newest.is_empty() {
             return Ok(());
         }

@@ -10,6 +10,7 @@
 //! | [`votes`] | 6: only copies that count vote; "not applied" is on no disk |
 //! | [`order`] | 7: a later put ends higher |
 //! | [`deadlines`] | 9: an EXPIRE never undoes a SET, and what has ended never comes back |
+//! | [`flushed`] | 9: what was flushed is dead, what came later is not |
 //! | [`converges`] | 10: in the end all copies are equal and nothing is under way |
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::sim::node::SimNode;
 pub mod converges;
 pub mod cover;
 pub mod deadlines;
+pub mod flushed;
 pub mod held;
 pub mod one_answerer;
 pub mod one_ring;
@@ -44,6 +46,7 @@ pub struct Observer {
     votes: votes::Votes,
     order: order::Order,
     deadlines: deadlines::Deadlines,
+    flushed: flushed::Flushed,
     broken: Option<String>,
 }
 
@@ -52,12 +55,17 @@ impl Observer {
     pub fn adopted(&mut self, node: &NodeName, ring: &Arc<Ring>) {
         let adopted = self.one_ring.adopted(node, ring);
         self.keep("1 one ring", adopted.err());
+        let rises = self.flushed.adopted(ring);
+        self.keep("9 dead stays dead", rises.err());
     }
 
     /// A node saved a ring state.
     pub fn saved(&mut self, node: &NodeName, stored: &Stored) {
         let saved = self.one_ring.saved(node, stored);
         self.keep("1 one ring", saved.err());
+        // A node that dies before it adopts this ring starts with it.
+        let rises = self.flushed.adopted(&stored.ring);
+        self.keep("9 dead stays dead", rises.err());
     }
 
     /// A message is about to be taken.
@@ -85,12 +93,15 @@ impl Observer {
 
     /// A step was taken; the first promise that it broke.
     pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, history: &History) -> Option<String> {
-        let held = self.held.step(nodes, now_ms, history);
+        let held = self.held.step(nodes, now_ms, history, &self.flushed);
         self.keep("3 held", held.err());
-        let covered = self.cover.step(nodes);
+        let covered = self.cover.step(nodes, self.flushed.floor());
         self.keep("4 cover", covered.err());
+        let shown = self.flushed.shown(nodes, now_ms);
+        self.keep("9 dead stays dead", shown.err());
         if !self.is_excused() {
-            let excused = |key: &str| self.held.excuses(key);
+            let excused =
+                |key: &str, stamp| self.held.excuses(key) || self.flushed.may_be_dead(key, stamp);
             let met = self.quorum_meets.step(history, excused);
             self.keep("5 quorum meets", met.err());
             let ordered = self.order.step(history);
@@ -98,6 +109,8 @@ impl Observer {
             let excused = |key: &str| self.held.excuses(key);
             let ended = self.deadlines.step(history, excused);
             self.keep("9 deadlines", ended.err());
+            let flushed = self.flushed.step(history);
+            self.keep("9 dead stays dead", flushed.err());
         }
         self.broken.take()
     }
@@ -105,10 +118,12 @@ impl Observer {
     /// After the last fault: whether everything has come to rest, and as it should.
     pub fn settled(&mut self, nodes: &[SimNode], history: &History) -> Result<(), String> {
         converges::settled(nodes)?;
+        flushed::swept(nodes)?;
         if !self.is_excused() {
-            let held = held::everywhere(nodes, &self.held.newest(history));
+            let held = held::everywhere(nodes, &self.held.newest(history, &self.flushed));
             self.keep("3 held", held.err());
-            let excused = |key: &str| self.held.excuses(key);
+            let (held, flushed) = (&self.held, &self.flushed);
+            let excused = |key: &str, of| held.excuses(key) || flushed.may_be_dead(key, of);
             let ended = self.deadlines.everywhere(nodes, history, excused);
             self.keep("9 deadlines", ended.err());
         }
@@ -129,7 +144,8 @@ impl Observer {
         if self.is_excused() {
             return Ok(true);
         }
-        let read = quorum_meets::read_back(history, from, &self.held.newest(history));
+        let read =
+            quorum_meets::read_back(history, from, &self.held.newest(history, &self.flushed));
         let read = read.map_err(|why| format!("5 quorum meets: {why}"))?;
         if read && last {
             let ended = self.deadlines.second_read(nodes, history, from);

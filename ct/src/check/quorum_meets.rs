@@ -19,7 +19,7 @@ impl QuorumMeets {
     pub fn step(
         &mut self,
         history: &History,
-        is_excused: impl Fn(&str) -> bool,
+        is_excused: impl Fn(&str, Stamp) -> bool,
     ) -> Result<(), String> {
         let from = self.open;
         for (number, get) in history.gets.iter().enumerate().skip(from) {
@@ -29,11 +29,10 @@ impl QuorumMeets {
             if self.looked_at.insert(number, ()).is_some() {
                 continue;
             }
-            if let Got::Version(read) = got
-                && !is_excused(&get.key)
-            {
+            if let Got::Version(read) = got {
                 let floor = floor(history, &get.key, get.began_ms);
-                if *read < floor {
+                let is_excused = floor.is_some_and(|floor| is_excused(&get.key, floor));
+                if *read < floor && !is_excused {
                     return Err(format!(
                         "a get of {} begun at {} ms read {read:?}, {floor:?} was acknowledged before",
                         get.key, get.began_ms

@@ -17,7 +17,7 @@ pub use world::{Outcome, World};
 use rkv_vnode::Fault;
 
 /// Every fault that the checks must catch.
-pub const FAULTS: [Fault; 7] = [
+pub const FAULTS: [Fault; 10] = [
     Fault::PromiseNotPersisted,
     Fault::OverwriteInsteadOfMerge,
     Fault::AckBeforeForward,
@@ -25,6 +25,9 @@ pub const FAULTS: [Fault; 7] = [
     Fault::EmptiedCopyVotes,
     Fault::HintToOldOwner,
     Fault::ExpireRewritesValue,
+    Fault::FloorNotAppliedAtOpening,
+    Fault::MergeIgnoresFloor,
+    Fault::FloorOfOneClock,
 ];
 
 /// The fault of that name.

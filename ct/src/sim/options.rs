@@ -25,6 +25,8 @@ pub struct Options {
     pub keys: u32,
     /// Keys that each node is given before it joins.
     pub own_keys: u32,
+    /// One in how many things that clients do is a flush of everything; 0: none ever.
+    pub flush_one_in: u32,
     /// Whether the last node leaves again.
     pub leaves: bool,
     /// What those who choose rings have to bear.
@@ -96,6 +98,8 @@ impl Options {
             late_one_in: if seed % 3 == 2 { 8 } else { 200 },
             keys: 12,
             own_keys: 3,
+            // Most lives have none, so that what they show is not cut short by one.
+            flush_one_in: if seed % 7 < 3 { 40 } else { 0 },
             leaves,
             council: if stormy {
                 Council::STORM

@@ -218,6 +218,8 @@ pub(super) mod fixture {
                             bytes: 1000,
                             hash: 1,
                         },
+                        live: 10,
+                        whole: true,
                     })
                     .collect(),
                 ..Report::default()

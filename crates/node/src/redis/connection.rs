@@ -276,12 +276,22 @@ impl Connection {
                 self.pipeline.wait(manner, nodes, timeout_ms);
                 return Ok(());
             }
+            Command::Flush => return self.alone(manner, Ask::Flush),
+            Command::DbSize => return self.alone(manner, Ask::Size),
+            Command::RandomKey => return self.alone(manner, Ask::RandomKey),
+            Command::SlotKeys(asked) => return self.alone(manner, Ask::SlotKeys(asked)),
             about_session => {
                 self.answer(manner, about_session);
                 return Ok(());
             }
         };
         self.pipeline.ask(manner, key, ask);
+        Ok(())
+    }
+
+    /// Begins what is about all keys.
+    fn alone(&mut self, manner: Manner, ask: Ask) -> Result<(), Reply> {
+        self.pipeline.ask_alone(manner, ask);
         Ok(())
     }
 

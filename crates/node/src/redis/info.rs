@@ -185,8 +185,7 @@ fn cluster_fields(_: &Server) -> Fields {
 }
 
 fn keyspace_fields(server: &Server) -> Fields {
-    let report = server.engine.host().report();
-    let keys: u64 = report.copies.iter().map(|copy| copy.totals.entries).sum();
+    let keys = server.engine.size_known();
     if keys == 0 {
         return Vec::new();
     }

@@ -6,8 +6,8 @@
 //!
 //! In the order in which a request passes: [`listener`] takes the connection · [`connection`] drives it · [`session`]
 //! what is known of its client ([`credentials`] who it is) · [`operation`] what a command asks of one key, by family:
-//! [`strings`], [`look`], [`expire`], [`own`], [`about_key`] and [`wait`]; [`many`] requests of several keys · [`pipeline`]
-//! what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
+//! [`strings`], [`look`], [`expire`], [`own`], [`about_key`] and [`wait`]; [`many`] requests of several keys, [`keyspace`] of
+//! all · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
 //! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way. Beside it: [`server`] what
 //! all connections share: [`client`] who they are, [`stats`] and [`command_stats`] what was counted, [`slow_log`] what was
 //! slow; [`info`], [`settings`] and [`about_node`] what it tells of itself, [`cluster`] what of the ring.
@@ -22,6 +22,7 @@ mod credentials;
 mod expire;
 mod inbox;
 mod info;
+mod keyspace;
 mod lanes;
 mod listener;
 mod look;

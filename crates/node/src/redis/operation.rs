@@ -7,12 +7,13 @@ use rkv_kv::{Ending, Write};
 use rkv_quorum::policy::{GetOptions, PutOptions};
 use rkv_resp::CommandError;
 use rkv_resp::look::Look;
+use rkv_resp::slot::SlotKeys;
 use rkv_resp::typed::AboutKey;
 
 use super::inbox::Promise;
 use super::lanes::Access;
 use super::server::Server;
-use super::{about_key, expire, look, own, strings, wait};
+use super::{about_key, expire, keyspace, look, own, strings, wait};
 
 /// One key's part of a request. Key and value are slices of the receive buffer; the store copies what it keeps.
 #[derive(Debug)]
@@ -54,6 +55,14 @@ pub(super) enum Ask {
     About(AboutKey),
     /// WAIT, of the key written last: for so many nodes, within so many ms.
     Wait(i64, u64),
+    /// FLUSHALL and FLUSHDB; like those that follow of no key, and alone on its connection.
+    Flush,
+    /// DBSIZE
+    Size,
+    /// RANDOMKEY
+    RandomKey,
+    /// CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT
+    SlotKeys(SlotKeys),
 }
 
 impl Operation {
@@ -67,13 +76,17 @@ impl Operation {
             | Ask::OwnGet(_)
             | Ask::Replicas
             | Ask::About(_)
-            | Ask::Wait(..) => Access::Read,
+            | Ask::Wait(..)
+            | Ask::Size
+            | Ask::RandomKey
+            | Ask::SlotKeys(_) => Access::Read,
             Ask::Set(_)
             | Ask::SetPart(_)
             | Ask::End(_)
             | Ask::GetAndEnd(_)
             | Ask::Delete
-            | Ask::OwnWrite(..) => Access::Write,
+            | Ask::OwnWrite(..)
+            | Ask::Flush => Access::Write,
         }
     }
 
@@ -96,6 +109,10 @@ impl Operation {
             Ask::Replicas => own::replicas(&server, &key, promise),
             Ask::About(question) => about_key::ask(server, &key, question, promise),
             Ask::Wait(nodes, timeout_ms) => wait::begin(server, key, nodes, timeout_ms, promise),
+            Ask::Flush => keyspace::flush(&server, promise),
+            Ask::Size => keyspace::size(&server, promise),
+            Ask::RandomKey => keyspace::random_key(&server, promise),
+            Ask::SlotKeys(asked) => keyspace::keys_in_slot(&server, asked, promise),
         }
     }
 }

@@ -45,6 +45,7 @@ pub(super) struct Pipeline {
     /// The key written last; of a long one the memory is given back when another is written.
     written: Vec<u8>,
     client: Arc<Client>,
+    alone: Alone,
     /// About what a value that was got of late measures: so much may each operation under way bring.
     value_bytes: usize,
     pub(super) counted: Counted,
@@ -64,6 +65,18 @@ struct Note {
     count: usize,
 }
 
+/// A request about all keys: nothing else of the connection is under way beside it.
+enum Alone {
+    None,
+    /// It waits for what is under way.
+    Waits {
+        slot: u64,
+        ask: Ask,
+    },
+    /// It is the operation of this number.
+    UnderWay(u64),
+}
+
 impl Pipeline {
     pub(super) fn new(server: Arc<Server>, client: Arc<Client>) -> Pipeline {
         Pipeline {
@@ -79,6 +92,7 @@ impl Pipeline {
             in_flight: 0,
             next: 0,
             spread: None,
+            alone: Alone::None,
             value_bytes: 0,
             counted: Counted::default(),
             came: Vec::new(),
@@ -113,7 +127,8 @@ impl Pipeline {
             return false;
         }
         let to_come = self.in_flight.saturating_mul(self.value_bytes);
-        self.in_flight >= IN_FLIGHT
+        !matches!(self.alone, Alone::None)
+            || self.in_flight >= IN_FLIGHT
             || self.slots.len() >= IN_FLIGHT
             || written + self.slots.bytes() + to_come >= self.server.output_bytes()
     }
@@ -169,6 +184,25 @@ impl Pipeline {
         self.begin(slot, 0, Operation { key, ask });
     }
 
+    /// A request about all keys: it begins when all before it has ended, and nothing begins until it has.
+    pub(super) fn ask_alone(&mut self, manner: Manner, ask: Ask) {
+        self.open();
+        let slot = self.slots.open(manner);
+        self.alone = Alone::Waits { slot, ask };
+        self.begin_alone();
+    }
+
+    fn begin_alone(&mut self) {
+        if self.in_flight > 0 || !matches!(self.alone, Alone::Waits { .. }) {
+            return;
+        }
+        let under_way = Alone::UnderWay(self.next);
+        if let Alone::Waits { slot, ask } = std::mem::replace(&mut self.alone, under_way) {
+            let key = Bytes::new();
+            self.begin(slot, 0, Operation { key, ask });
+        }
+    }
+
     /// A request of several keys, one at least; they begin one by one, by [`Pipeline::begin_next_key`].
     pub(super) fn ask_each(&mut self, manner: Manner, each: Each, args: Args) {
         self.open();
@@ -199,6 +233,7 @@ impl Pipeline {
         if self.in_flight > 0 {
             self.inbox.take(&mut self.came);
             self.look(None);
+            self.begin_alone();
         }
         let mut now = None;
         while let Some((manner, reply)) = self.slots.pop_ready() {
@@ -287,6 +322,9 @@ impl Pipeline {
         loop {
             for (ticket, answer) in self.came.drain(..) {
                 self.in_flight -= 1;
+                if matches!(self.alone, Alone::UnderWay(number) if number == ticket.operation) {
+                    self.alone = Alone::None;
+                }
                 if laneless != Some(ticket.operation) {
                     self.lanes.ended(ticket.key, ticket.access, &mut self.begin);
                 }

@@ -173,7 +173,11 @@ impl Session {
             | Command::RkvReplicas { .. }
             | Command::RkvPreflist(_)
             | Command::AboutKey { .. }
-            | Command::Wait { .. } => Reply::error("ERR this command asks for keys"),
+            | Command::Wait { .. }
+            | Command::Flush
+            | Command::DbSize
+            | Command::RandomKey
+            | Command::SlotKeys(_) => Reply::error("ERR this command asks for keys"),
         }
     }
 

@@ -306,6 +306,23 @@ const CLUSTER_SUBCOMMANDS: &[Spec] = &[
         ..CHANGE
     },
     Spec {
+        name: Name::ClusterCountKeysInSlot,
+        text: "cluster|countkeysinslot",
+        arity: 3,
+        usage: "slot",
+        summary: "Counts the keys of a slot, wherever it is held.",
+        ..QUESTION
+    },
+    Spec {
+        name: Name::ClusterGetKeysInSlot,
+        text: "cluster|getkeysinslot",
+        arity: 4,
+        tips: &["nondeterministic_output"],
+        usage: "slot count",
+        summary: "Returns keys of a slot, wherever it is held.",
+        ..QUESTION
+    },
+    Spec {
         name: Name::ClusterHelp,
         text: "cluster|help",
         arity: 2,

@@ -4,6 +4,16 @@ use super::{COMMAND, SUM_OF_SHARDS, all_keys, one_key};
 use crate::Name;
 use crate::command::Spec;
 
+const FLUSH: Spec = Spec {
+    arity: -1,
+    flags: &["write"],
+    categories: &["@keyspace", "@write", "@slow", "@dangerous"],
+    usage: "[ASYNC|SYNC]",
+    group: "server",
+    differences: "One node empties the whole cluster, when a majority of it has agreed: an error says whether it may have happened. ASYNC and SYNC are the same.",
+    ..COMMAND
+};
+
 /// DEL, EXISTS and their like.
 pub(super) const KEYS: &[Spec] = &[
     Spec {
@@ -70,5 +80,39 @@ pub(super) const KEYS: &[Spec] = &[
         since: "3.2.1",
         differences: "Keys have no access time: only counts.",
         ..COMMAND
+    },
+    Spec {
+        name: Name::DbSize,
+        text: "dbsize",
+        arity: 1,
+        flags: &["readonly", "fast"],
+        categories: &["@keyspace", "@read", "@fast"],
+        summary: "Counts the keys of the whole cluster, about right while copies move.",
+        group: "server",
+        differences: "Every node counts the whole cluster, so there is nothing to add up: a client that adds up all nodes' answers counts each key once a node.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::RandomKey,
+        text: "randomkey",
+        arity: 1,
+        flags: &["readonly"],
+        categories: &["@keyspace", "@read", "@slow"],
+        tips: &["nondeterministic_output"],
+        summary: "Returns a key at random.",
+        differences: "Of the whole cluster, whichever node is asked.",
+        ..COMMAND
+    },
+    Spec {
+        name: Name::FlushDb,
+        text: "flushdb",
+        summary: "Deletes all keys of the connection's keyspace.",
+        ..FLUSH
+    },
+    Spec {
+        name: Name::FlushAll,
+        text: "flushall",
+        summary: "Deletes all keys.",
+        ..FLUSH
     },
 ];

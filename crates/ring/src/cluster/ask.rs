@@ -122,6 +122,7 @@ impl Cluster {
             AdminRequest::Leave { node } => Wish::Leave(node),
             AdminRequest::Commit { plan } => Wish::Commit(plan),
             AdminRequest::Clear => Wish::Clear,
+            AdminRequest::Flush { keyspace, floor } => Wish::Flush { keyspace, floor },
             // A join is asked for by the joiner itself, in a message of its own.
             AdminRequest::Join { .. } => return,
         };

@@ -62,6 +62,7 @@ pub(super) enum Wish {
     Leave(NodeName),
     Commit(Option<String>),
     Clear,
+    Flush { keyspace: u32, floor: u64 },
 }
 
 /// A ring to propose, with the requests that it grants.
@@ -368,6 +369,14 @@ fn grant(ring: &Ring, wish: &Wish) -> Result<Ring, Refusal> {
         Wish::Leave(node) => plan::stage_leave(ring, node),
         Wish::Commit(id) => plan::commit(ring, id.as_deref()),
         Wish::Clear => Ok(plan::clear(ring)),
+        Wish::Flush { keyspace, floor } => {
+            let mut draft = ring.clone();
+            if !draft.keyspaces.raise(*keyspace, *floor) {
+                let keyspace = *keyspace;
+                return Err(Refusal::NoSuchKeyspace { keyspace });
+            }
+            Ok(draft)
+        }
     }
 }
 

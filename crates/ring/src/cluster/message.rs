@@ -209,6 +209,13 @@ pub enum AdminRequest {
     },
     /// Drop what is staged; joining nodes go on as clusters of their own.
     Clear,
+    /// Raise the floor of a keyspace: what was written at or below it is dead from then on. Nothing is staged.
+    Flush {
+        /// Which.
+        keyspace: u32,
+        /// Hybrid time.
+        floor: u64,
+    },
 }
 
 /// What came of an operator's request.

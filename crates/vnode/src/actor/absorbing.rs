@@ -2,8 +2,13 @@
 //!
 //! It is turned to hints for the partition, which drain to the owners and merge. Nothing else happens to the copy until
 //! that is done.
+//!
+//! What that cluster flushed is left behind. The floors of this one were not meant for data that comes in only now: a
+//! value below them is lifted above, by the one node that has it.
 
 use bytes::Bytes;
+use rkv_quorum::clock::Stamp;
+use rkv_ring::Floors;
 use rkv_storage::{Batch, Error, Space, Store, StoreKey};
 
 use super::writes::Then;
@@ -16,6 +21,14 @@ use crate::vnode::Merged;
 /// Entries and bytes turned in one batch.
 const PAGE_ENTRIES: usize = 1024;
 const PAGE_BYTES: usize = 4 << 20;
+
+/// Where data from outside comes in.
+pub struct Lift {
+    /// The floors of the cluster that it comes into.
+    pub floors: Floors,
+    /// This boot.
+    pub boot: u64,
+}
 
 impl Actor {
     /// This node is in another cluster now.
@@ -32,7 +45,11 @@ impl Actor {
         if !self.absorbing || self.holding.in_flight() > 0 {
             return;
         }
-        match self.turn_to_hints(cx.store) {
+        let lift = Lift {
+            floors: cx.view.floors().clone(),
+            boot: cx.settings.boot,
+        };
+        match self.turn_to_hints(cx.store, &lift) {
             Ok(_) => {
                 self.absorbing = false;
                 self.cluster = cx.view.id().cluster;
@@ -46,7 +63,7 @@ impl Actor {
     /// Turns every entry of this copy into a hint for the partition, page by page, and says how many there were: data
     /// of a cluster that this node has left, or of a copy that belongs to no current owner. Runs before the first event
     /// or while nothing is under way.
-    pub fn turn_to_hints(&mut self, store: &dyn Store) -> Result<u64, Error> {
+    pub fn turn_to_hints(&mut self, store: &dyn Store, lift: &Lift) -> Result<u64, Error> {
         let mut turned = 0;
         let (mut from, to) = self.holding.range(Space::Data);
         loop {
@@ -57,16 +74,35 @@ impl Actor {
             from = after(last);
             let mut batch = Batch::default();
             for (key, entry) in page {
-                let hint_key = StoreKey::respace(&key, Space::Hint);
-                let hint = self.hint_of_foreign(store, &hint_key, entry)?;
-                batch.put(hint_key, hint.encode());
+                let alive = self.holding.above(&key, entry);
+                if let Some(entry) = alive.and_then(|entry| self.lifted(&key, entry, lift)) {
+                    let hint_key = StoreKey::respace(&key, Space::Hint);
+                    let hint = self.hint_of_foreign(store, &hint_key, entry)?;
+                    batch.put(hint_key, hint.encode());
+                    turned += 1;
+                }
                 batch.delete(key);
-                turned += 1;
             }
             store.apply(&batch)?;
         }
+        self.open_under(&lift.floors);
         self.load(store)?;
         Ok(turned)
+    }
+
+    fn lifted(&self, key: &[u8], entry: Bytes, lift: &Lift) -> Option<Bytes> {
+        let keyspace = StoreKey::keyspace_of(key)?;
+        let floor = lift.floors.of(keyspace);
+        if floor == 0 {
+            return Some(entry);
+        }
+        // No restamp of a request has this sequence number.
+        let stamp = Stamp {
+            time: floor.saturating_add(1),
+            boot: lift.boot,
+            seq: u32::MAX,
+        };
+        self.vnode.lifted(&entry, floor, stamp)
     }
 
     /// The hint that an entry becomes, merged with one that is there already.

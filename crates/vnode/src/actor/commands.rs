@@ -28,6 +28,9 @@ impl Actor {
                 body: held.unwrap_or_default(),
             });
         }
+        if let Command::Keys { from, to, most } = asked.command {
+            return self.list_keys(cx, asked.to, (from, to), most, effects);
+        }
         if self.holding.is_full() {
             return answer(asked.to, Answer::Busy, effects);
         }
@@ -80,6 +83,13 @@ impl Actor {
         if key.as_ref().is_some_and(|key| !self.is_my_key(key)) {
             return answer(to, bad_key(), effects);
         }
+        let body = match &command {
+            Command::Repair { key } => match self.above(cx, key, body) {
+                Some(body) => body,
+                None => return answer(to, Answer::Stored, effects),
+            },
+            _ => body,
+        };
         let counts = !matches!(self.phase, Phase::CatchingUp { .. })
             || role != Role::Owner
             || cx.settings.fault == Fault::EmptiedCopyVotes;
@@ -124,6 +134,7 @@ impl Actor {
             partition: self.id.partition,
             wall_ms: cx.wall_ms,
             floor: self.floor(),
+            floors: self.holding.floors(),
             held: &held,
         };
         self.vnode.handle_command(&context, command, body)

@@ -132,6 +132,8 @@ pub struct Cx<'a> {
     pub settings: &'a Settings,
     /// How many transfers at once.
     pub limits: &'a Limits,
+    /// How many copies may be swept at once.
+    pub sweeps: &'a Limits,
     /// How many bytes transfers may send.
     pub budget: &'a Budget,
     /// Since when each reachable member has been known to hold no counted hint for this copy; `None`: one does or has

@@ -58,6 +58,7 @@ impl Actor {
             partition: self.id.partition,
             wall_ms: cx.wall_ms,
             floor: None,
+            floors: self.holding.floors(),
             held: &|_| Ok(entry.clone()),
         };
         match self.vnode.handle_command(&context, command, body) {
@@ -91,10 +92,13 @@ impl Actor {
         if !self.is_my_key(&key) {
             return answer(asked.to, bad_key(), effects);
         }
+        let Some(body) = self.above(cx, &key, asked.body) else {
+            return answer(asked.to, Answer::Stored, effects);
+        };
         let write = if cx.view.owns(self.id.partition) && self.phase.answers() {
-            self.hint_of_key(cx, &key, &missing, Some(&asked.body))
+            self.hint_of_key(cx, &key, &missing, Some(&body))
         } else {
-            self.hint_of_entry(cx, &key, &missing, &asked.body)
+            self.hint_of_entry(cx, &key, &missing, &body)
         };
         match write {
             Ok(write) => {

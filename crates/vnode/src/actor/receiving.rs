@@ -234,6 +234,9 @@ impl Actor {
             if !self.is_my_key(&key) {
                 return Err("an entry of another partition".to_owned());
             }
+            let Some(entry) = self.above(cx, &key, entry) else {
+                continue;
+            };
             let held = match writes.get(&key) {
                 Some(written) => Some(written.clone()),
                 None => self

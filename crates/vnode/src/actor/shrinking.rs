@@ -70,7 +70,7 @@ impl Actor {
         };
         let mut writes = Vec::new();
         for (key, entry) in page.entries {
-            match self.vnode.ends_ms(&entry) {
+            match self.vnode.nature(&entry).ends_ms {
                 Some(at) if at <= ended_ms => {
                     let shrunk = self.vnode.shrunk(&entry, ended_ms);
                     writes.extend(shrunk.map(|shrunk| (key, Some(shrunk))));

@@ -171,6 +171,7 @@ impl Host {
             store: &*self.store,
             settings: &self.settings,
             limits: &self.limits,
+            sweeps: &self.sweeps,
             budget: &self.budget,
             hints_clear_since,
             clock_fits: self.clock_fits.load(Ordering::Relaxed),

@@ -8,7 +8,8 @@ use rkv_wire::message::CopyId;
 
 use super::Beginning;
 use super::desk::{Desk, Running};
-use crate::actor::{Actor, phase_key};
+use crate::actor::{Actor, Lift, phase_key};
+use crate::fault::Fault;
 use crate::phase::{Phase, Record};
 use crate::settings::Settings;
 use crate::view::View;
@@ -61,10 +62,19 @@ impl Opening<'_> {
         if !service.has_entries() {
             return Ok(actor);
         }
+        let floors = self.view.floors();
+        if !foreign && self.settings.fault != Fault::FloorNotAppliedAtOpening {
+            actor.open_under(floors);
+        }
         actor.load(self.store)?;
         if foreign && !founded && actor.holding.totals().entries > 0 {
-            actor.turn_to_hints(self.store)?;
+            let lift = Lift {
+                floors: floors.clone(),
+                boot: self.settings.boot,
+            };
+            actor.turn_to_hints(self.store, &lift)?;
         }
+        actor.open_under(floors);
         actor.write_phase(self.store)?;
         Ok(actor)
     }

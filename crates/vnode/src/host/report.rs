@@ -16,6 +16,7 @@ impl Host {
         let view = self.view();
         let now_ms = self.world.now_ms();
         let mut report = Report {
+            newest: self.newest(),
             ring: Some(view.id()),
             digest: view.ring().digest().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -43,6 +44,16 @@ impl Host {
     }
 }
 
+impl Host {
+    /// The highest hybrid time of anything that this node holds, or higher; also that up to which a copy that lost
+    /// something may have held.
+    fn newest(&self) -> u64 {
+        let desks = self.services.iter().flat_map(|running| &running.desks);
+        let newest = desks.map(|desk| desk.actor.lock().newest());
+        newest.max().unwrap_or(0)
+    }
+}
+
 /// One copy, looked at.
 struct Reporter<'a> {
     view: &'a View,
@@ -57,6 +68,8 @@ impl Reporter<'_> {
                 copy: self.actor.id,
                 state: self.actor.state(),
                 totals: self.actor.holding.totals(),
+                live: self.actor.holding.live(),
+                whole: self.actor.is_whole(),
             });
         }
     }

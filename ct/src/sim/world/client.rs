@@ -33,6 +33,10 @@ impl World {
         if !(node == 0 || self.is_joined(node)) {
             return;
         }
+        let flush_one_in = self.options.flush_one_in;
+        if flush_one_in > 0 && self.rng.random_range(0..flush_one_in) == 0 {
+            return self.flush(node);
+        }
         let key = format!("k{}", self.rng.random_range(0..self.options.keys));
         match self.rng.random_range(0..20) {
             0..9 => self.get(node, &key),
@@ -76,6 +80,28 @@ impl World {
                 self.get(node, key);
             }
         }
+    }
+
+    /// Everything is flushed.
+    fn flush(&mut self, node: usize) {
+        if !self.is_reachable(node) {
+            return;
+        }
+        let number = self.history.lock().flush_begins(self.now());
+        self.tell(|| format!("{} flushes, flush {number}", self.nodes[node].name));
+        let (history, clock) = (self.history.clone(), self.now_ms.clone());
+        let trace = self.options.trace;
+        let done = Box::new(move |result: Result<u64, KvError>| {
+            let at = clock.load(Ordering::Relaxed);
+            if trace {
+                println!("{at:>7} flush {number} ends {result:?}");
+            }
+            if let Ok(floor) = result {
+                history.lock().flush_ends(number, at, floor);
+            }
+        });
+        let keyspace = Keyspace::default_with(Defaults::default());
+        self.with(node, |engine| engine.flush(&keyspace, done));
     }
 
     fn is_reachable(&self, node: usize) -> bool {
