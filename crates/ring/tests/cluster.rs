@@ -142,7 +142,7 @@ fn a_flush_raises_the_floor_in_one_epoch_and_no_other_lowers_it() {
 #[test]
 fn a_ring_without_floors_is_written_as_it_was() {
     let network = three();
-    let mut ring = rkv_ring::Ring::clone(&network.ring("a"));
+    let mut ring = rkv_ring::Ring::clone(network.ring("a"));
     let has_table = |bytes: &[u8]| bytes.windows(9).any(|part| part == b"keyspaces");
     assert!(!has_table(&ring.encode()));
     ring.keyspaces.raise(0, 7);

@@ -450,6 +450,60 @@ async fn own_commands_reply_as_promised() {
 }
 
 #[tokio::test]
+async fn keys_are_counted_and_named() {
+    // Lost without it: tools that ask how much there is, and commands about all keys that overtake those before them.
+    let running = memory().await;
+    let mut client = running.client().await;
+    let lines = "DBSIZE
+        RANDOMKEY
+        CLUSTER COUNTKEYSINSLOT 15891
+        SET {t}a 1
+        SET {t}b 1
+        SET {t}c 1
+        DEL {t}c
+        CLUSTER COUNTKEYSINSLOT 15891
+        CLUSTER GETKEYSINSLOT 15891 1
+        CLUSTER GETKEYSINSLOT 15891 0
+        CLUSTER COUNTKEYSINSLOT 1
+        CLUSTER COUNTKEYSINSLOT 16384
+        CLUSTER GETKEYSINSLOT 1 -1
+        FLUSHALL NOW
+        DBSIZE x";
+    let replies = client.say(lines).await;
+    let one = &replies[8];
+    assert!(one == "['{t}a']" || one == "['{t}b']", "{one}");
+    let expected = [
+        "0",
+        "nil",
+        "0",
+        "+OK",
+        "+OK",
+        "+OK",
+        "1",
+        "2",
+        one,
+        "[]",
+        "0",
+        "-ERR Invalid slot",
+        "-ERR Invalid slot or number of keys",
+        "-ERR syntax error",
+        "-ERR wrong number of arguments for 'dbsize' command",
+    ];
+    assert_eq!(replies, expected);
+    // Counts are kept for a moment.
+    let patience = Instant::now() + Duration::from_secs(20);
+    while client.say("DBSIZE").await != ["2"] {
+        assert!(Instant::now() < patience, "two keys are not counted");
+    }
+    for _ in 0..20 {
+        let key = client.say("RANDOMKEY").await.remove(0);
+        assert!(key == "'{t}a'" || key == "'{t}b'", "{key}");
+    }
+    let info = client.say("INFO keyspace").await.remove(0);
+    assert!(info.contains("db0:keys=2,"), "{info}");
+}
+
+#[tokio::test]
 async fn options_that_need_agreement_are_refused() {
     // Lost without it: locks by SET NX that two clients hold at once.
     let running = memory().await;
