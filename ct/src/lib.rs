@@ -1,9 +1,10 @@
 //! Multi-node suites: whole clusters simulated from a seed, and real processes.
 //!
 //! In reading order: [`sim`] a cluster in one thread · [`history`] what clients did · [`check`] the promises, one a file · [`processes`]
-//! real nodes for the suites in `ct/tests`.
+//! real nodes for the suites in `ct/tests` · [`replies`] what they reply, held against redis-server.
 
 pub mod check;
 pub mod history;
 pub mod processes;
+pub mod replies;
 pub mod sim;

@@ -69,6 +69,7 @@ pub struct Node {
     backend: String,
     durability: String,
     data: PathBuf,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -82,6 +83,20 @@ pub struct Processes {
 impl Processes {
     /// Starts `count` single nodes.
     pub fn start(count: usize, backend: &str, durability: &str) -> Result<Processes> {
+        Processes::start_with(count, backend, durability, &[])
+    }
+
+    /// The same with configuration in the environment, as secrets are given.
+    pub fn start_with(
+        count: usize,
+        backend: &str,
+        durability: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Processes> {
+        let environment: Vec<(String, String)> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let mut folder = tempfile::tempdir()?;
         if std::env::var_os("RKV_CT_KEEP").is_some() {
             folder.disable_cleanup(true);
@@ -100,6 +115,7 @@ impl Processes {
                 secret: None,
                 backend: backend.to_owned(),
                 durability: durability.to_owned(),
+                environment: environment.clone(),
                 child: None,
             };
             node.start()?;
@@ -146,6 +162,7 @@ impl Node {
         ];
         let mut command = Command::new(binary());
         command.args(["start", "--config", config]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         for set in sets {
             command.args(["--set", &set]);
         }
@@ -228,7 +245,7 @@ impl Drop for Node {
 
 /// Three ports that nobody has, of which the second is free for UDP too. Below those that systems draw for outgoing
 /// connections.
-fn free_ports() -> Result<[u16; 3]> {
+pub(crate) fn free_ports() -> Result<[u16; 3]> {
     static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
     let base = 12_000 + (std::process::id() % 397) as u16 * 20;
     let mut found = Vec::new();

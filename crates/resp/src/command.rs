@@ -231,23 +231,28 @@ impl Spec {
 
 /// The row of the command that the request names, subcommands resolved, with arity checked. Allocates on errors only.
 pub fn find(request: &Request) -> Result<&'static Spec, CommandError> {
+    let spec = find_whatever_its_arity(request)?;
+    if spec.takes(request.args.len()) {
+        Ok(spec)
+    } else {
+        Err(CommandError::WrongArity(spec.text))
+    }
+}
+
+/// The same without a look at how many arguments there are.
+pub(crate) fn find_whatever_its_arity(request: &Request) -> Result<&'static Spec, CommandError> {
     let args = &request.args;
     let spec = args
         .first()
         .and_then(|name| named(TABLE, name))
         .ok_or_else(|| not_served(request))?;
-    let spec = match args.get(1) {
+    match args.get(1) {
         Some(subcommand) if !spec.subcommands.is_empty() => named(spec.subcommands, subcommand)
             .ok_or_else(|| CommandError::UnknownSubcommand {
                 subcommand: shown(subcommand),
                 container: spec.text.to_ascii_uppercase(),
-            })?,
-        _ => spec,
-    };
-    if spec.takes(args.len()) {
-        Ok(spec)
-    } else {
-        Err(CommandError::WrongArity(spec.text))
+            }),
+        _ => Ok(spec),
     }
 }
 

@@ -102,10 +102,14 @@ pub fn list(filter: &ListFilter) -> Reply {
 
 /// COMMAND GETKEYS: the keys among a command and its arguments.
 pub fn get_keys(command: &Request) -> Result<Reply, CommandError> {
-    let spec = crate::command::find(command).map_err(|error| match error {
-        CommandError::WrongArity(_) => CommandError::GetKeysArity,
-        _ => CommandError::NotACommand,
-    })?;
+    let spec =
+        crate::command::find_whatever_its_arity(command).map_err(|_| CommandError::NotACommand)?;
+    if spec.keys.is_none() {
+        return Err(CommandError::NoKeys);
+    }
+    if !spec.takes(command.args.len()) {
+        return Err(CommandError::GetKeysArity);
+    }
     let keys: Vec<Bytes> = keys(spec, command).cloned().collect();
     if keys.is_empty() {
         Err(CommandError::NoKeys)
@@ -351,6 +355,8 @@ mod tests {
         assert_eq!(of("del a b"), Ok(Reply::bulks(["a", "b"])));
         assert_eq!(of("mset a 1 b 2"), Ok(Reply::bulks(["a", "b"])));
         assert_eq!(of("ping"), Err(CommandError::NoKeys));
+        assert_eq!(of("echo a b"), Err(CommandError::NoKeys));
+        assert_eq!(of("object encoding k"), Ok(Reply::bulks(["k"])));
         assert_eq!(of("get"), Err(CommandError::GetKeysArity));
         assert_eq!(of("foo a"), Err(CommandError::NotACommand));
     }

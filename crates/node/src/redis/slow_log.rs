@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rkv_resp::Reply;
 use rkv_resp::frame::detach;
 
-/// Commands that take longer are slow, until CONFIG SET says otherwise: Redis' own default.
+/// Commands that take so long are slow, until CONFIG SET says otherwise: Redis' own default.
 const SLOWER_THAN_US: i64 = 10_000;
 /// How many are kept, until CONFIG SET says otherwise: Redis' own default.
 const ENTRIES: usize = 128;
@@ -61,7 +61,7 @@ impl SlowLog {
 
     /// Whether a command that took so long is slow.
     pub(super) fn is_slow(&self, us: u64) -> bool {
-        u64::try_from(self.slower_than_us()).is_ok_and(|limit| us > limit)
+        u64::try_from(self.slower_than_us()).is_ok_and(|limit| us >= limit)
     }
 
     /// `slowlog-log-slower-than`
@@ -214,9 +214,9 @@ mod tests {
     fn the_limit_is_a_time_and_below_0_there_is_none() {
         // Lost without it: `slowlog-log-slower-than -1` would log every command, and 0 none.
         let log = SlowLog::default();
-        assert!(!log.is_slow(10_000) && log.is_slow(10_001));
+        assert!(!log.is_slow(9_999) && log.is_slow(10_000));
         log.set_slower_than_us(0);
-        assert!(log.is_on() && log.is_slow(1));
+        assert!(log.is_on() && log.is_slow(0));
         log.set_slower_than_us(-1);
         assert!(!log.is_on() && !log.is_slow(u64::MAX));
     }

@@ -649,6 +649,123 @@ async fn a_session_is_what_its_client_made_it() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_killed_ends() {
+    // Lost without it: an operator who ends a client's connection would go on being asked by it.
+    let running = memory().await;
+    let mut me = running.client().await;
+    let mut other = running.client().await;
+    assert_eq!(me.say("CLIENT ID").await, ["1"]);
+    assert_eq!(other.say("CLIENT ID").await, ["2"]);
+    let lines = "CLIENT KILL ID 2 TYPE pubsub
+        CLIENT KILL ID 99
+        CLIENT KILL USER nobody
+        CLIENT KILL 1.2.3.4:5
+        CLIENT KILL TYPE normal";
+    let expected = [
+        "0",
+        "0",
+        "-ERR No such user 'nobody'",
+        "-ERR No such client",
+        "1",
+    ];
+    assert_eq!(me.say(lines).await, expected);
+    assert_eq!(other.reply().await, None, "it is ended");
+    let addr = me.stream.local_addr().unwrap();
+    let mut third = running.client().await;
+    let killed = third.say(&format!("CLIENT KILL {addr}")).await;
+    assert_eq!(killed, ["+OK"]);
+    assert_eq!(me.reply().await, None, "by its address");
+    // Whoever ends itself is told so first.
+    assert_eq!(third.say("CLIENT KILL SKIPME no").await, ["1"]);
+    assert_eq!(third.reply().await, None);
+}
+
+#[tokio::test]
+async fn slow_commands_are_logged_and_all_are_counted() {
+    // Lost without it: nobody finds out which command takes the time, or the log shows passwords.
+    let running = memory().await;
+    let mut client = running.client().await;
+    let lines = "CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 3
+        AUTH secret
+        SET a 1
+        GET a
+        GET
+        SLOWLOG LEN
+        CONFIG SET slowlog-log-slower-than -1
+        SLOWLOG GET -1";
+    let replies = client.say(lines).await;
+    assert_eq!(replies[0], "+OK");
+    let log = &replies[7];
+    assert!(!log.contains("secret"), "{log}");
+    assert!(log.contains("['SLOWLOG' 'LEN']"), "{log}");
+    let settings = client
+        .say("CONFIG GET slowlog-*\nSLOWLOG RESET\nSLOWLOG LEN")
+        .await;
+    let expected = "['slowlog-log-slower-than' '-1' 'slowlog-max-len' '3']";
+    assert_eq!(settings, [expected, "+OK", "0"]);
+    let stats = client.say("INFO commandstats\nINFO errorstats").await;
+    assert!(stats[0].contains("cmdstat_get:calls=1,"), "{}", stats[0]);
+    assert!(stats[0].contains(",rejected_calls=1,"), "{}", stats[0]);
+    assert!(stats[1].contains("errorstat_ERR:count=2"), "{}", stats[1]);
+}
+
+#[tokio::test]
+async fn wait_tells_how_many_others_hold_the_last_write() {
+    // Lost without it: WAIT 1 on a single node would promise a second copy, or never return.
+    for kind in [BackendKind::Memory, BackendKind::Fjall] {
+        let running = start(kind, RedisConfig::default(), Bounds::default()).await;
+        let mut client = running.client().await;
+        let lines = "WAIT 0 0
+            SET a 1
+            WAIT 0 0
+            WAIT 1 20
+            DEL a
+            WAIT 0 100
+            GET a";
+        let expected = ["0", "+OK", "0", "0", "1", "0", "nil"];
+        assert_eq!(client.say(lines).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_key_and_the_ring_are_told() {
+    // Lost without it: tools that look at one key, and clients that ask for the ring of a single node, would find nothing.
+    let running = memory().await;
+    let mut client = running.client().await;
+    let lines = "SET a 12
+        OBJECT ENCODING a
+        OBJECT REFCOUNT a
+        OBJECT IDLETIME a
+        OBJECT ENCODING nosuch
+        MEMORY USAGE nosuch
+        CLUSTER KEYSLOT a
+        CLUSTER MEET 127.0.0.1 1
+        DEBUG SLEEP 1";
+    let replies = client.say(lines).await;
+    assert_eq!(
+        replies[..7],
+        ["+OK", "'int'", "1", "0", "nil", "nil", "15495"]
+    );
+    assert!(replies[7].contains("rkv cluster join"), "{}", replies[7]);
+    assert!(replies[8].starts_with("-ERR DEBUG command not allowed"));
+    let id = client.say("CLUSTER MYID").await.remove(0);
+    let id = id.trim_matches('\'').to_owned();
+    assert_eq!(id.len(), 40);
+    let told = client
+        .say(&format!(
+            "CLUSTER SLOTS\nCLUSTER NODES\nCLUSTER INFO\nCLUSTER REPLICAS {id}\nCLUSTER REPLICAS x"
+        ))
+        .await;
+    let port = running.addr.port();
+    let first = format!("[[0 2047 ['127.0.0.1' {port} '{id}' []]] [2048 4095 ");
+    assert!(told[0].starts_with(&first), "{}", told[0]);
+    let line = format!("'{id} 127.0.0.1:{port}@0 myself,master - 0 0 1 connected 0-16383\n'");
+    assert_eq!(told[1], line);
+    assert!(told[2].contains("cluster_state:ok"), "{}", told[2]);
+    assert_eq!(told[3..], ["[]", "-ERR Unknown node x"]);
+}
+
+#[tokio::test]
 async fn replies_are_sent_in_the_manner_of_their_time() {
     // Lost without it: a reply in the protocol of a later HELLO, or one that CLIENT REPLY had taken away.
     let config = RedisConfig::default();

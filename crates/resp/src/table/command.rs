@@ -19,6 +19,7 @@ pub(super) const COMMANDS: &[Spec] = &[Spec {
     arity: -1,
     tips: &["nondeterministic_output_order"],
     summary: "Returns details about all commands.",
+    differences: "Only what is here.",
     subcommands: COMMAND_SUBCOMMANDS,
     ..ABOUT_COMMANDS
 }];
