@@ -15,6 +15,7 @@ use rkv_quorum::clock::Clock;
 use rkv_ring::cluster::{ClusterMessage, Event, Facts, Target};
 use rkv_ring::{NodeName, Ring};
 use rkv_vnode::World;
+use rkv_wire::handshake::PeerInfo;
 use rkv_wire::message::{Envelope, Message};
 use rkv_wire::tcp::TcpTransport;
 use rkv_wire::transport::{Peer, Transport};
@@ -94,6 +95,11 @@ impl RealWorld {
             clock: self.clock.reading(self.wall_ms()),
             message,
         }
+    }
+
+    /// Answers a client, on the connection that it came by.
+    pub(crate) fn reply(&self, client: &PeerInfo, message: Message) {
+        self.transport.send(&client.peer(), self.envelope(message));
     }
 
     /// Sends to whoever is at `address`: its name is found out first.
