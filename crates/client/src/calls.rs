@@ -23,7 +23,7 @@ use tokio::sync::{Notify, oneshot};
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// A reply, of a node that routes by this ring.
-    Reply(RingId, Reply, Bytes),
+    Reply(RingId, Box<Reply>, Bytes),
     /// Nobody can have understood it.
     NeverLeft,
     /// It left, and its connection was lost.
@@ -178,7 +178,7 @@ impl Handler for Calls {
         };
         let is_asked = |waiting: &Waiting| waiting.node == from.name;
         if self.waiting.lock().get(&id.0).is_some_and(is_asked) {
-            self.tell(id.0, Heard::Reply(ring, reply, body));
+            self.tell(id.0, Heard::Reply(ring, Box::new(reply), body));
         }
     }
 

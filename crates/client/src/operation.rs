@@ -144,7 +144,7 @@ impl Client {
         let what = (operation.request.clone(), operation.value.clone());
         let asked = shared.calls.ask(&shared.transport, &peer, within, what);
         let (ring, reply, body) = match asked.heard().await {
-            Heard::Reply(ring, reply, body) => (ring, reply, body),
+            Heard::Reply(ring, reply, body) => (ring, *reply, body),
             Heard::NeverLeft => {
                 let text = format!("{} at {} cannot be reached", peer.name, peer.address);
                 return Verdict::Next(Error::Unreachable(text));

@@ -131,9 +131,11 @@ impl Shared {
 async fn ring_of(transport: &TcpTransport, calls: &Calls, peer: &Peer) -> Result<Routing, Error> {
     let asked = calls.ask(transport, peer, PULL_WITHIN, (Request::Ring, Bytes::new()));
     match timeout(PULL_WITHIN, asked.heard()).await {
-        Ok(Heard::Reply(_, Reply::Ring(table), _)) => Routing::new(*table),
-        Ok(Heard::Reply(_, Reply::Refused(refused), _)) => Err((*refused).into()),
-        Ok(Heard::Reply(..)) => Err(Error::Protocol("no ring".to_owned())),
+        Ok(Heard::Reply(_, reply, _)) => match *reply {
+            Reply::Ring(table) => Routing::new(*table),
+            Reply::Refused(refused) => Err((*refused).into()),
+            _ => Err(Error::Protocol("an answer that is no ring".to_owned())),
+        },
         Ok(_) => Err(Error::Unreachable(format!("{} is gone", peer.name))),
         Err(_) => Err(Error::Timeout(PULL_WITHIN)),
     }
