@@ -119,11 +119,13 @@ fn get(
         Ok(keyspace) => keyspace,
         Err(error) => return done(refused(&error), Bytes::new()),
     };
-    let clock = engine.clone();
+    // What waits inside the engine must not keep it alive.
+    let clock = Arc::downgrade(engine);
     let told = Box::new(move |got: Result<GetOutcome, KvError>| match got {
         Ok(got) => {
+            let now_ms = clock.upgrade().map_or(0, |engine| engine.wall_ms());
             let object = got.object.as_ref();
-            let value = object.and_then(|object| object.read(clock.wall_ms()));
+            let value = object.and_then(|object| object.read(now_ms));
             let reply = Reply::Got {
                 found: value.is_some(),
                 context: object.and_then(|object| object.version().stamp()),
