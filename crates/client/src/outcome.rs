@@ -47,7 +47,7 @@ macro_rules! setters {
 }
 
 setters!(WriteOptions:
-    /// See [`WriteOptions::n`](struct@WriteOptions).
+    /// Narrows the write to the first n replicas of the key.
     n: u32,
     /// How many must have stored it.
     w: u32,
@@ -59,7 +59,7 @@ setters!(WriteOptions:
     timeout: Duration,
 );
 setters!(ReadOptions:
-    /// See [`ReadOptions::n`](struct@ReadOptions).
+    /// Narrows the read to the first n replicas of the key.
     n: u32,
     /// How many must have answered.
     r: u32,
