@@ -8,12 +8,14 @@ use rkv_wire::handshake::{PeerInfo, Role};
 use rkv_wire::message::{Envelope, Message};
 use rkv_wire::transport::Handler;
 
+use crate::clients::Clients;
 use crate::world::RealWorld;
 
 /// What arrives by sockets, on its way to the engine.
 pub(crate) struct Inbox {
     pub(crate) engine: Weak<Engine>,
     pub(crate) world: Arc<RealWorld>,
+    pub(crate) clients: Arc<Clients>,
 }
 
 impl Handler for Inbox {
@@ -21,28 +23,35 @@ impl Handler for Inbox {
         let Some(engine) = self.engine.upgrade() else {
             return;
         };
-        match from.role {
-            Role::Peer => {
-                self.world.heard_address(&from.name, &from.address);
-                engine.message(&from.name, envelope);
+        match (from.role, envelope.message) {
+            // It asks, and that is all: it has no clock to learn from, and no address, whatever it calls itself.
+            (
+                Role::Client,
+                Message::Request {
+                    id,
+                    within_ms,
+                    request,
+                    body,
+                },
+            ) => {
+                let asked = (request, body);
+                self.clients.request(&engine, from, id, within_ms, asked);
             }
-            // A client may ask vnodes, nothing else; and it has no clock that a node would learn from.
-            Role::Client => {
-                if matches!(envelope.message, Message::Command { .. }) {
-                    self.world.heard_address(&from.name, &from.address);
-                    engine.message(
-                        &from.name,
-                        Envelope {
-                            clock: 0,
-                            ..envelope
-                        },
-                    );
-                }
+            (Role::Client, _) => {}
+            (Role::Peer, message) => {
+                self.world.heard_address(&from.name, &from.address);
+                let clock = envelope.clock;
+                engine.message(&from.name, Envelope { clock, message });
             }
         }
     }
 
     fn unreachable(&self, name: &NodeName, undelivered: Vec<Envelope>) {
+        // Only clients are sent replies. That one is gone says nothing about a node, even one of the same name.
+        let is_reply = |envelope: &Envelope| matches!(envelope.message, Message::Reply { .. });
+        if undelivered.iter().any(is_reply) {
+            return;
+        }
         if let Some(engine) = self.engine.upgrade() {
             engine.unreachable(name, &undelivered);
         }

@@ -8,12 +8,14 @@
 //!
 //! In reading order: [`settings`] what a node is told · [`node`] how its parts come up and go down · `opening` the
 //! folder and the machines on it · `hearing` gossip's way in · `routine` what happens by itself · `world` sockets and
-//! clocks · `inbox` what arrives.
+//! clocks · `inbox` what arrives · [`clients`] which requests of clients are taken on · `request` what comes of one.
 
+pub mod clients;
 mod hearing;
 mod inbox;
 pub mod node;
 mod opening;
+mod request;
 mod routine;
 pub mod settings;
 mod world;

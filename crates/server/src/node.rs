@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::clients::Clients;
 use crate::inbox::Inbox;
 use crate::opening::{Parts, open};
 use crate::routine::{TICK, join_seeds, tick};
@@ -23,6 +24,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// One node that runs. To be closed: dropping it leaves its threads running.
 pub struct Node {
     parts: Parts,
+    clients: Arc<Clients>,
     ticker: JoinHandle<()>,
     joiner: JoinHandle<()>,
     left: watch::Receiver<bool>,
@@ -38,9 +40,11 @@ impl Node {
     ) -> anyhow::Result<Node> {
         let (leave, left) = watch::channel(false);
         let parts = open(settings, listener.local_addr()?, switches, leave)?;
+        let clients = Arc::new(Clients::new(parts.world.clone()));
         let inbox = Inbox {
             engine: Arc::downgrade(&parts.engine),
             world: parts.world.clone(),
+            clients: clients.clone(),
         };
         parts.transport.start(Some(listener), Arc::new(inbox));
         let ticker = tokio::spawn(tick(Arc::downgrade(&parts.engine)));
@@ -48,6 +52,7 @@ impl Node {
         let joiner = tokio::spawn(join_seeds(seeds, Arc::downgrade(&parts.engine)));
         Ok(Node {
             parts,
+            clients,
             ticker,
             joiner,
             left,
@@ -67,8 +72,9 @@ impl Node {
         }
     }
 
-    /// Tells the others that this node is about to stop.
+    /// Tells the other nodes, and clients that ask, that this one is about to stop.
     pub fn say_goodbye(&self) {
+        self.clients.drain();
         self.parts.gossip.say_goodbye();
         self.joiner.abort();
     }
@@ -84,6 +90,7 @@ impl Node {
     pub async fn close(self) -> anyhow::Result<()> {
         self.ticker.abort();
         self.joiner.abort();
+        drop(self.clients);
         self.parts.transport.close(LAST_WORDS).await;
         let closing = self.parts.store.clone();
         let closed = tokio::task::spawn_blocking(move || closing.close()).await?;
@@ -102,6 +109,7 @@ impl Node {
     pub async fn kill(self) -> anyhow::Result<()> {
         self.ticker.abort();
         self.joiner.abort();
+        drop(self.clients);
         self.parts.transport.abort().await;
         let parts = self.parts;
         Ok(tokio::task::spawn_blocking(move || parts.end()).await?)

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rkv_cluster::gossip::Chat;
+use rkv_cluster::gossip::{Chat, Gossip};
 use rkv_cluster::identity::{self, Identity};
 use rkv_cluster::keeper::{Keeper, RingStore as _};
 use rkv_cluster::ring_file::RingFile;
@@ -183,7 +183,8 @@ pub(crate) fn open(
         facts,
     };
     let gossip = chat(settings, from, &engine, &world, switches.links)?;
-    world.gossip_is(gossip.clone());
+    let heard: Arc<dyn Gossip> = gossip.clone();
+    world.gossip_is(&heard);
     Ok(Parts {
         identity,
         store,

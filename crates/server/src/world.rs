@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use rkv_quorum::clock::Clock;
 use rkv_ring::cluster::{ClusterMessage, Event, Facts, Target};
 use rkv_ring::{NodeName, Refusal, Ring};
 use rkv_vnode::World;
+use rkv_wire::handshake::PeerInfo;
 use rkv_wire::message::{Envelope, Message};
 use rkv_wire::tcp::TcpTransport;
 use rkv_wire::transport::{Peer, Transport};
@@ -30,7 +31,8 @@ pub(crate) struct RealWorld {
     /// Where each node is reached: from the ring, gossip and connections.
     addresses: ArcSwap<BTreeMap<NodeName, String>>,
     keeper: parking_lot::Mutex<Sender<Event>>,
-    gossip: OnceLock<Arc<dyn Gossip>>,
+    /// Gossip ends with the node, however long this lives.
+    gossip: OnceLock<Weak<dyn Gossip>>,
     /// What is to be published, until gossip is there.
     facts: parking_lot::Mutex<Option<Facts>>,
     left: watch::Sender<bool>,
@@ -61,11 +63,15 @@ impl RealWorld {
     }
 
     /// From now on `gossip` tells others what this node publishes.
-    pub(crate) fn gossip_is(&self, gossip: Arc<dyn Gossip>) {
-        let gossip = self.gossip.get_or_init(|| gossip);
+    pub(crate) fn gossip_is(&self, gossip: &Arc<dyn Gossip>) {
+        self.gossip.get_or_init(|| Arc::downgrade(gossip));
         if let Some(facts) = self.facts.lock().take() {
             gossip.publish(facts);
         }
+    }
+
+    fn gossip(&self) -> Option<Arc<dyn Gossip>> {
+        self.gossip.get()?.upgrade()
     }
 
     /// `node` is reached at `address`.
@@ -94,6 +100,11 @@ impl RealWorld {
             clock: self.clock.reading(self.wall_ms()),
             message,
         }
+    }
+
+    /// Answers a client, on the connection that it came by.
+    pub(crate) fn reply(&self, client: &PeerInfo, message: Message) {
+        self.transport.send(&client.peer(), self.envelope(message));
     }
 
     /// Sends to whoever is at `address`: its name is found out first.
@@ -165,7 +176,7 @@ impl Surroundings for RealWorld {
     }
 
     fn publish(&self, facts: Facts) {
-        match self.gossip.get() {
+        match self.gossip() {
             Some(gossip) => gossip.publish(facts),
             None => *self.facts.lock() = Some(facts),
         }
@@ -175,7 +186,7 @@ impl Surroundings for RealWorld {
         for (name, member) in &ring.members {
             if *name != self.me {
                 self.heard_address(name, &member.addresses.peer);
-                if let Some(gossip) = self.gossip.get() {
+                if let Some(gossip) = self.gossip() {
                     gossip.add_seed(&member.addresses.peer);
                 }
             }

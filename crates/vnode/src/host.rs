@@ -238,7 +238,10 @@ impl Host {
                 let report = Box::new(self.report());
                 self.world.send(from, Message::ReportIs { id, report });
             }
-            Message::Cluster(_) | Message::ReportIs { .. } => {}
+            Message::Cluster(_)
+            | Message::ReportIs { .. }
+            | Message::Request { .. }
+            | Message::Reply { .. } => {}
         }
     }
 

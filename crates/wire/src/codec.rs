@@ -139,6 +139,9 @@ pub enum FrameError {
     /// Bytes behind the header's value.
     #[error("header longer than its value")]
     StrayHeader,
+    /// A client that speaks as a node does.
+    #[error("a client may send requests and pull the ring, nothing else")]
+    NotAClients,
     /// The header is no value of its type (or of a later version's).
     #[error("header not understood: {0}")]
     Header(#[from] rmp_serde::decode::Error),

@@ -43,7 +43,7 @@ pub const MAX_TEXT: usize = 255;
 pub enum Role {
     /// A node.
     Peer,
-    /// A client: may send requests and pull the ring, nothing else. Whoever handles its messages sees to that.
+    /// A client: may send requests and pull the ring, nothing else. Its connection sees to that.
     Client,
 }
 

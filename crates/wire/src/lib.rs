@@ -4,7 +4,8 @@
 //! have left is called undelivered. Bytes from outside are bounded, and a bad frame ends its connection, never the
 //! node.
 //!
-//! In reading order: [`message`] everything that can be said, on one page · [`items`] many entries in one body ·
+//! In reading order: [`message`] everything that can be said, on one page · [`request`]
+//! what clients say · [`items`] many entries in one body ·
 //! [`codec`] messages to frames and back · [`handshake`] who is at the other end · [`transport`] what a node may
 //! expect of its carrier · [`tcp`] between machines · [`faults`] links cut on purpose · [`memory`] within one process,
 //! for tests.
@@ -15,6 +16,7 @@ pub mod handshake;
 pub mod items;
 pub mod memory;
 pub mod message;
+pub mod request;
 pub mod tcp;
 pub mod transport;
 

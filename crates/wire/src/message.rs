@@ -11,6 +11,8 @@ use rkv_ring::cluster::ClusterMessage;
 use rkv_ring::{NodeName, Partition, RingId, Slot};
 use serde::{Deserialize, Serialize};
 
+use crate::request::{Reply, Request};
+
 /// What travels: a message and the sender's clock, which every receiver learns from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
@@ -424,6 +426,32 @@ pub enum Message {
         /// The report.
         report: Box<Report>,
     },
+
+    // ---- clients ------------------------------------------------------------------------------------------------------
+    /// A client asks. All that one may say: see [`Message::is_clients`].
+    Request {
+        /// Names it, on this connection.
+        id: RequestId,
+        /// What remains of its time.
+        within_ms: u32,
+        /// What for.
+        request: Request,
+        /// The value, where the request has one.
+        #[serde(skip)]
+        body: Bytes,
+    },
+    /// Answers a [`Message::Request`], on the connection that it came by.
+    Reply {
+        /// Of which.
+        id: RequestId,
+        /// The ring that the node routes by: a client that knows an older one pulls it.
+        ring: RingId,
+        /// What came of it.
+        reply: Reply,
+        /// The value, where the reply has one.
+        #[serde(skip)]
+        body: Bytes,
+    },
 }
 
 /// What a node tells about itself, for people: totals and transfers.
@@ -532,7 +560,9 @@ impl Message {
             | Message::HandoffForward { body, .. }
             | Message::Compare { body, .. }
             | Message::Compared { body, .. }
-            | Message::Fill { body, .. } => Some(body),
+            | Message::Fill { body, .. }
+            | Message::Request { body, .. }
+            | Message::Reply { body, .. } => Some(body),
             _ => None,
         }
     }
@@ -546,9 +576,16 @@ impl Message {
             | Message::HandoffForward { body, .. }
             | Message::Compare { body, .. }
             | Message::Compared { body, .. }
-            | Message::Fill { body, .. } => *body = bytes,
+            | Message::Fill { body, .. }
+            | Message::Request { body, .. }
+            | Message::Reply { body, .. } => *body = bytes,
             _ => {}
         }
+    }
+
+    /// Whether a client may say it. Who has proved only the clients' secret and says anything else is cut off.
+    pub fn is_clients(&self) -> bool {
+        matches!(self, Message::Request { .. })
     }
 
     /// Which connection it takes. Only what is large and nobody waits for goes by the bulk lane.

@@ -6,8 +6,8 @@
 
 use rkv_ring::NodeName;
 
-use crate::handshake::{HandshakeError, PeerInfo};
-use crate::message::Envelope;
+use crate::handshake::{HandshakeError, PeerInfo, Role};
+use crate::message::{Envelope, Message};
 
 /// Whom to send to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,11 @@ impl PeerInfo {
             address: self.address.clone(),
         }
     }
+
+    /// Whether its role lets it say `message`.
+    pub fn may_say(&self, message: &Message) -> bool {
+        self.role == Role::Peer || message.is_clients()
+    }
 }
 
 /// Carries messages to other nodes.
@@ -40,7 +45,7 @@ pub trait Transport: Send + Sync {
 /// Takes what arrives. Called on the transport's own tasks, one at a time for each connection: whoever is slow here
 /// slows that peer down, and whoever blocks holds up the runtime and is taken for dead by all.
 pub trait Handler: Send + Sync + 'static {
-    /// `from` said this. Clients' messages come here too: only requests and pulls of the ring are theirs to send.
+    /// `from` said this. Clients' messages come here too, and of theirs only those that they may send.
     fn message(&self, from: &PeerInfo, envelope: Envelope);
 
     /// `name` could not be connected to, or the connection was lost. `undelivered`, in order: what is known never to

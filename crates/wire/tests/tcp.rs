@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rkv_ring::{Incarnation, NodeName};
 use rkv_wire::handshake::{HandshakeError, PROTOCOL_MAX, PROTOCOL_MIN, Role};
 use rkv_wire::message::{Answer, CopyId, RequestId, ServiceId, SessionId};
+use rkv_wire::request::Request;
 use rkv_wire::tcp::{ConnectError, QUEUE_MESSAGES, TcpConfig, TcpTransport, Timings};
 use rkv_wire::{
     Envelope, FaultSwitch, Faults, Handler, Identity, MAX_BODY, Message, Peer, PeerInfo, Secrets,
@@ -187,6 +188,19 @@ fn request(id: u64) -> Envelope {
     Envelope {
         clock: id,
         message: Message::AskHints { id: RequestId(id) },
+    }
+}
+
+/// What a client may say.
+fn ask(id: u64) -> Envelope {
+    Envelope {
+        clock: id,
+        message: Message::Request {
+            id: RequestId(id),
+            within_ms: 1000,
+            request: Request::Ring,
+            body: Bytes::new(),
+        },
     }
 }
 
@@ -398,7 +412,7 @@ async fn clients_are_answered_where_they_came_by() {
     let mut node = with_secret("a").start().await;
     let mut clients = [with_secret("app").client(), with_secret("app").client()];
     for (id, client) in (1..).zip(&mut clients) {
-        client.send(&node.peer, request(id));
+        client.send(&node.peer, ask(id));
     }
     for _ in 0..2 {
         let (from, envelope) = node.message().await;
@@ -410,6 +424,25 @@ async fn clients_are_answered_where_they_came_by() {
         assert_eq!((from.name, from.role), ("a".into(), Role::Peer));
         assert_eq!(envelope.clock, id);
     }
+}
+
+/// Lost without it: whoever has the clients' secret writes past every quorum, votes on rings and moves copies.
+#[tokio::test]
+async fn a_client_that_speaks_as_a_node_is_cut_off() {
+    let mut node = setup("a").start().await;
+    for unfit in [request(1), answer(2, Bytes::new()), bulk(3, Bytes::new())] {
+        let mut client = setup("b").client();
+        client.send(&node.peer, unfit);
+        assert_eq!(
+            client.undelivered().await,
+            [],
+            "it left, and so the connection"
+        );
+    }
+    let client = setup("b").client();
+    client.send(&node.peer, ask(4));
+    let (from, envelope) = node.message().await;
+    assert_eq!((from.role, envelope), (Role::Client, ask(4)));
 }
 
 /// Lost without it: a hung node whose kernel goes on taking what nobody reads, and requests that wait for it.

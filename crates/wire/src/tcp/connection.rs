@@ -116,8 +116,11 @@ impl Connection<'_> {
                 match frame.kind() {
                     _ if cut => {}
                     Kind::Beat => {}
-                    Kind::Message => match frame.into_content() {
-                        Ok(envelope) => self.hand_on(peer, envelope, &mut held),
+                    Kind::Message => match frame.into_content::<Envelope>() {
+                        Ok(envelope) if peer.may_say(&envelope.message) => {
+                            self.hand_on(peer, envelope, &mut held);
+                        }
+                        Ok(_) => return FrameError::NotAClients.into(),
                         Err(error) => return error.into(),
                     },
                     Kind::Handshake => return FrameError::OutOfPlace(Kind::Handshake).into(),

@@ -1,0 +1,203 @@
+//! This file answers: who waits for which reply, and which nodes are out of reach?
+//!
+//! Requests to one node share a connection and are answered in any order. Each ends in one of three ways: a reply; the
+//! knowledge that it never left; or silence, when its connection was lost under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rkv_ring::{NodeName, RingId};
+use rkv_wire::handshake::PeerInfo;
+use rkv_wire::message::{Envelope, Message, RequestId};
+use rkv_wire::request::{Reply, Request};
+use rkv_wire::tcp::TcpTransport;
+use rkv_wire::transport::{Handler, Peer, Transport};
+use tokio::sync::{Notify, oneshot};
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A reply, of a node that routes by this ring.
+    Reply(RingId, Box<Reply>, Bytes),
+    /// Nobody can have understood it.
+    NeverLeft,
+    /// It left, and its connection was lost.
+    Lost,
+}
+
+/// The requests of one client that are under way. As many as the client lets: see `MAX_IN_FLIGHT`.
+#[derive(Default)]
+pub(crate) struct Calls {
+    waiting: Mutex<BTreeMap<u64, Waiting>>,
+    next: AtomicU64,
+    /// Nodes that could not be reached when last tried.
+    lost: ArcSwap<BTreeSet<NodeName>>,
+    /// The ring is to be pulled.
+    wants_ring: AtomicBool,
+    news: Notify,
+}
+
+struct Waiting {
+    node: NodeName,
+    /// It is in its connection's queue, or further.
+    is_sent: bool,
+    tell: oneshot::Sender<Heard>,
+}
+
+/// One request under way; dropped, nobody waits for it any more.
+pub(crate) struct Asked<'a> {
+    calls: &'a Calls,
+    id: u64,
+    heard: oneshot::Receiver<Heard>,
+}
+
+impl Asked<'_> {
+    /// What comes of it.
+    pub(crate) async fn heard(mut self) -> Heard {
+        let heard = (&mut self.heard).await;
+        heard.unwrap_or(Heard::Lost)
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.calls.waiting.lock().remove(&self.id);
+    }
+}
+
+impl Calls {
+    /// Sends a request to `peer`, which has `within` for it.
+    pub(crate) fn ask(
+        &self,
+        transport: &TcpTransport,
+        peer: &Peer,
+        within: Duration,
+        (request, body): (Request, Bytes),
+    ) -> Asked<'_> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (tell, heard) = oneshot::channel();
+        let waiting = Waiting {
+            node: peer.name.clone(),
+            is_sent: false,
+            tell,
+        };
+        self.waiting.lock().insert(id, waiting);
+        let message = Message::Request {
+            id: RequestId(id),
+            within_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX).max(1),
+            request,
+            body,
+        };
+        transport.send(peer, Envelope { clock: 0, message });
+        if let Some(waiting) = self.waiting.lock().get_mut(&id) {
+            waiting.is_sent = true;
+        }
+        Asked {
+            calls: self,
+            id,
+            heard,
+        }
+    }
+
+    /// Whether `node` could not be reached when it was last tried.
+    pub(crate) fn is_lost(&self, node: &NodeName) -> bool {
+        self.lost.load().contains(node)
+    }
+
+    /// All of them.
+    pub(crate) fn lost(&self) -> Arc<BTreeSet<NodeName>> {
+        self.lost.load_full()
+    }
+
+    /// `node` is out of reach, or no longer.
+    pub(crate) fn set_lost(&self, node: &NodeName, is_lost: bool) {
+        if self.is_lost(node) == is_lost {
+            return;
+        }
+        self.lost.rcu(|lost| {
+            let mut lost = BTreeSet::clone(lost);
+            match is_lost {
+                true => lost.insert(node.clone()),
+                false => lost.remove(node),
+            };
+            lost
+        });
+        if is_lost {
+            self.want_ring();
+        }
+    }
+
+    /// What is known of the ring may be out of date.
+    pub(crate) fn want_ring(&self) {
+        self.wants_ring.store(true, Ordering::Release);
+        self.news.notify_one();
+    }
+
+    /// Whether it was asked for since the last call.
+    pub(crate) fn take_want(&self) -> bool {
+        self.wants_ring.swap(false, Ordering::AcqRel)
+    }
+
+    /// Until it is asked for. For one task.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    fn tell(&self, id: u64, heard: Heard) {
+        let waiting = self.waiting.lock().remove(&id);
+        if let Some(waiting) = waiting {
+            // Who waited may have gone meanwhile.
+            let _ = waiting.tell.send(heard);
+        }
+    }
+
+    fn never_left(&self, undelivered: Vec<Envelope>) {
+        for envelope in undelivered {
+            if let Message::Request { id, .. } = envelope.message {
+                self.tell(id.0, Heard::NeverLeft);
+            }
+        }
+    }
+}
+
+impl Handler for Calls {
+    fn message(&self, from: &PeerInfo, envelope: Envelope) {
+        let Message::Reply {
+            id,
+            ring,
+            reply,
+            body,
+        } = envelope.message
+        else {
+            return;
+        };
+        let is_asked = |waiting: &Waiting| waiting.node == from.name;
+        if self.waiting.lock().get(&id.0).is_some_and(is_asked) {
+            self.tell(id.0, Heard::Reply(ring, Box::new(reply), body));
+        }
+    }
+
+    fn unreachable(&self, name: &NodeName, undelivered: Vec<Envelope>) {
+        self.set_lost(name, true);
+        self.never_left(undelivered);
+        let mut waiting = self.waiting.lock();
+        let of_it = waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.is_sent && waiting.node == *name);
+        let ids: Vec<u64> = of_it.map(|(id, _)| *id).collect();
+        let lost: Vec<Waiting> = ids.iter().filter_map(|id| waiting.remove(id)).collect();
+        drop(waiting);
+        for waiting in lost {
+            let _ = waiting.tell.send(Heard::Lost);
+        }
+    }
+
+    fn overloaded(&self, _: &NodeName, undelivered: Vec<Envelope>) {
+        self.never_left(undelivered);
+    }
+}
