@@ -4,11 +4,13 @@
 //! that is on no disk and in no message.
 //!
 //! In reading order: [`store`] what may be asked · [`keyspace`] where a key lies · [`coordinate`] who carries a request
-//! · [`replica`] the vnode that holds it · [`engine`] how a node's machines hang together · [`error`].
+//! · [`replica`] the vnode that holds it · [`engine`] how a node's machines hang together · [`figures`] how many
+//! requests there were and how they ended · [`error`].
 
 pub mod coordinate;
 pub mod engine;
 pub mod error;
+pub mod figures;
 pub mod keyspace;
 pub mod replica;
 pub mod store;

@@ -29,8 +29,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::{Config, Secret};
-use crate::http::{self, FaultsHandle, Http, NodeState};
-use crate::redis::{self, RedisConfig};
+use crate::http::{self, FaultsHandle, Http, NodeState, Watched};
+use crate::process;
+use crate::redis::{self, RedisConfig, RedisFigures};
 use crate::world::{Inbox, RealWorld};
 
 /// How often time is told to the machines.
@@ -49,6 +50,7 @@ const PROTOCOL: (u16, u16) = (1, 1);
 /// Runs one node until it is told to stop.
 pub(crate) fn run(config: Config, faults: bool) -> anyhow::Result<()> {
     config.check_doors()?;
+    process::raise_open_files(u64::from(config.limits.connections));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("rkv")
@@ -91,7 +93,13 @@ async fn serve(config: Config, faults: bool) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let handle = faults.then(|| FaultsHandle::new(links, disk));
     let token = config.http.token.as_ref().map(|t| t.expose().to_owned());
-    let router = http::router(Http::new(node.engine.clone(), token, handle, state.clone()));
+    let redis_config = redis_config(&config, &addresses);
+    let watched = Watched {
+        backend: config.storage.backend.to_string(),
+        redis: redis_config.figures.clone(),
+    };
+    let http = Http::new(node.engine.clone(), token, handle, state.clone(), watched);
+    let router = http::router(http);
     let mut http_stop = stopped.clone();
     let http = tokio::spawn(http::serve(http_listener, router, async move {
         let _ = http_stop.wait_for(|stop| *stop).await;
@@ -99,7 +107,7 @@ async fn serve(config: Config, faults: bool) -> anyhow::Result<()> {
     let redis = tokio::spawn(redis::serve(
         redis_listener,
         node.engine.clone(),
-        redis_config(&config, &addresses),
+        redis_config,
         stopped,
     ));
     let ticker = tokio::spawn(tick(Arc::downgrade(&node.engine)));
@@ -472,6 +480,7 @@ fn redis_config(config: &Config, addresses: &Addresses) -> RedisConfig {
         databases: config.redis.databases.clone(),
         connections: config.limits.connections as usize,
         announced: addresses.redis.clone(),
+        figures: RedisFigures::default(),
     }
 }
 

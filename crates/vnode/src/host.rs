@@ -26,6 +26,7 @@ use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId, ServiceId};
 
 use crate::actor::{Actor, Asked, Event, ReplyTo, asking_copy};
 use crate::budget::Budget;
+use crate::figures::{Counters, Figures};
 use crate::phase::Phase;
 use crate::router::Route;
 use crate::settings::{Limits, Settings};
@@ -49,6 +50,7 @@ pub struct Host {
     settings: Settings,
     limits: Limits,
     budget: Budget,
+    figures: Counters,
     view: ArcSwap<View>,
     services: Vec<Running>,
     /// Copies that want to see time pass.
@@ -116,6 +118,7 @@ impl Host {
             next_id: Mutex::new(settings.boot),
             limits: Limits::new(settings.transfers),
             budget: Budget::new(settings.bytes_per_s),
+            figures: Counters::default(),
             settings,
             view: ArcSwap::from_pointee(view),
             services,
@@ -297,6 +300,12 @@ impl Host {
     pub fn repairs(&self) -> u64 {
         let desks = self.services.iter().flat_map(|r| &r.desks);
         desks.map(|desk| desk.actor.lock().repairs).sum()
+    }
+
+    /// What was done since the start, and what waits now.
+    pub fn figures(&self) -> Figures {
+        let desks = self.services.iter().flat_map(|r| &r.desks);
+        self.figures.read(desks.map(|desk| desk.waiting()))
     }
 
     /// Looks at one copy: for tests and checks that observe from outside.

@@ -7,7 +7,7 @@
 //! In reading order: `door` who may call · `input` what a request says · `error` the one shape of errors · `awaited` how
 //! a handler waits for the engine · `survey` the cluster as this node sees it · `health` · `standing`, `members`,
 //! `settled`, `plan`, `ring`, `transfers`, `can_stop` one document each · `change` what an operator changes · `ping` ·
-//! `kv` · `faults` · `limited` how many connections.
+//! `kv` · `faults` · `metrics` figures for Prometheus · `limited` how many connections.
 
 mod awaited;
 mod can_stop;
@@ -20,6 +20,7 @@ mod input;
 mod kv;
 mod limited;
 mod members;
+mod metrics;
 mod ping;
 mod plan;
 mod ring;
@@ -41,6 +42,7 @@ use tokio::sync::Semaphore;
 
 pub(crate) use faults::FaultsHandle;
 pub(crate) use health::NodeState;
+pub(crate) use metrics::Watched;
 
 use error::ApiError;
 use limited::Limited;
@@ -58,6 +60,7 @@ pub(crate) struct Http {
     /// Only with `--faults`.
     faults: Option<FaultsHandle>,
     state: Arc<NodeState>,
+    watched: Watched,
     surveys: Semaphore,
 }
 
@@ -68,12 +71,14 @@ impl Http {
         token: Option<String>,
         faults: Option<FaultsHandle>,
         state: Arc<NodeState>,
+        watched: Watched,
     ) -> Arc<Http> {
         Arc::new(Http {
             engine,
             token,
             faults,
             state,
+            watched,
             surveys: Semaphore::new(SURVEYS),
         })
     }
@@ -114,6 +119,13 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
             door::check,
         ))
         .with_state(http.clone());
+    let metrics = Router::new()
+        .route("/metrics", get(metrics::show))
+        .layer(axum::middleware::from_fn_with_state(
+            http.clone(),
+            door::check,
+        ))
+        .with_state(http.clone());
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -121,6 +133,7 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .fallback(async || ApiError::unknown_path())
         .with_state(http)
+        .merge(metrics)
         .nest("/v1", v1)
 }
 

@@ -122,6 +122,7 @@ fn engine(dir: &std::path::Path, faults: rkv_storage::Faults) -> Arc<Engine> {
 
 struct Served {
     base: String,
+    engine: Arc<Engine>,
     state: Arc<NodeState>,
     stop: oneshot::Sender<()>,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
@@ -134,13 +135,16 @@ async fn served(token: Option<&str>, with_faults: bool) -> Served {
     let engine = engine(dir.path(), disk.clone());
     let faults = with_faults.then(|| FaultsHandle::new(Arc::new(FaultSwitch::new()), disk));
     let state = Arc::new(NodeState::default());
-    let http = Http::new(engine, token.map(str::to_owned), faults, state.clone());
+    let token = token.map(str::to_owned);
+    let watched = Watched::default();
+    let http = Http::new(engine.clone(), token, faults, state.clone(), watched);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
     let until = async { drop(stopped.await) };
     Served {
         base,
+        engine,
         state,
         stop,
         serving: tokio::spawn(serve(listener, router(http), until)),
@@ -400,4 +404,78 @@ async fn the_token_guards_all_but_health() {
     assert_eq!(status, 503, "{refused}");
     assert_eq!(node.ask("DELETE", "/v1/faults", None, token).await.0, 200);
     assert_eq!(node.ask("POST", "/v1/kv/put", put(), token).await.0, 200);
+}
+
+/// What `/metrics` tells, as Prometheus would read it.
+async fn watched(node: &Served) -> super::metrics::strict::Samples {
+    let (status, text) = node.get("/metrics").await;
+    assert_eq!(status, 200);
+    super::metrics::strict::read(text.as_str().unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// Lost without it: a scraper could not read what a node tells, figures would stand still, or a series a key would fill
+/// the memory of whoever keeps them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_move_and_their_labels_are_bounded() {
+    let node = served(None, false).await;
+    let before = watched(&node).await;
+    let put = node.post("/v1/kv/put", json!({"key": "a", "value": "1"}));
+    assert_eq!(put.await.0, 200);
+    for key in ["a", "absent", ""] {
+        node.post("/v1/kv/get", json!({"key": key})).await;
+    }
+    let refused = node.post("/v1/kv/get", json!({"key": "a", "n": 9}));
+    assert_ne!(refused.await.0, 200);
+    node.post("/v1/ping", json!({"value": 1})).await;
+    let after = watched(&node).await;
+    let moved = |series: &str| after[series] - before[series];
+    for (op, result, by) in [
+        ("put", "ok", 1.0),
+        ("get", "ok", 1.0),
+        ("get", "notfound", 1.0),
+        ("other", "ok", 1.0),
+    ] {
+        let series = format!("rkv_requests_total{{op=\"{op}\",result=\"{result}\"}}");
+        assert_eq!(moved(&series), by, "{series}");
+    }
+    assert!(moved("rkv_requests_total{op=\"get\",result=\"usage\"}") >= 1.0);
+    assert_eq!(after["rkv_partitions{health=\"ok\"}"], 16.0);
+    assert_eq!(after["rkv_members{state=\"valid\"}"], 1.0);
+    assert_eq!(after["rkv_ring_ownership_ratio{node=\"node1\"}"], 1.0);
+    assert_eq!(moved("rkv_copies_entries"), 1.0);
+    assert!(moved("rkv_storage_bytes{backend=\"\"}") > 0.0);
+
+    for number in 0..1_000 {
+        let key = format!("key-{number}");
+        node.engine.get(
+            node.engine.default_keyspace(),
+            key.as_bytes(),
+            &rkv_quorum::policy::GetOptions::default(),
+            Box::new(drop),
+        );
+    }
+    let later = watched(&node).await;
+    let series = |samples: &super::metrics::strict::Samples| -> Vec<String> {
+        samples.keys().cloned().collect()
+    };
+    assert_eq!(
+        series(&before),
+        series(&later),
+        "a thousand keys made series"
+    );
+    assert!(later["rkv_request_duration_seconds_count{op=\"get\",result=\"ok\"}"] >= 500.0);
+}
+
+/// Lost without it: whoever reaches the port could read what the cluster does; or a load balancer, which has no token,
+/// would take every node for dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_need_the_token_and_health_does_not() {
+    let node = served(Some("secret"), false).await;
+    node.state.set_ready();
+    assert_eq!(node.get("/metrics").await.0, 401);
+    let with_token = node.ask("GET", "/metrics", None, Some("secret")).await;
+    assert_eq!(with_token.0, 200);
+    for path in ["live", "ready", "cluster"] {
+        assert_eq!(node.get(&format!("/health/{path}")).await.0, 200, "{path}");
+    }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rkv_resp::Reply;
 
 use super::server::Server;
+use crate::process::{cpu_seconds, resident_bytes};
 
 /// The version of Redis whose clients are at home here.
 pub(super) const REDIS_VERSION: &str = "7.4.0";
@@ -195,22 +196,4 @@ fn quorum_fields(server: &Server) -> Fields {
         field("clock_drift_ms", drift_ms),
         field("clock_may_coordinate", u8::from(may_coordinate)),
     ]
-}
-
-/// The process' memory, where the system tells it.
-fn resident_bytes() -> Option<u64> {
-    const PAGE_BYTES: u64 = 4096;
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * PAGE_BYTES)
-}
-
-/// What the process took of the processors, for itself and in the system.
-fn cpu_seconds() -> Option<(f64, f64)> {
-    const TICKS_PER_S: f64 = 100.0;
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the program's name in parentheses, and may hold spaces.
-    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / TICKS_PER_S);
-    Some((seconds()?, seconds()?))
 }

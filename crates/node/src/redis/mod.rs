@@ -8,7 +8,7 @@
 //! what is known of its client ([`credentials`] who it is) · [`operation`] what a command asks of one key, by family:
 //! [`strings`] and [`own`] · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
 //! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way. Beside it: [`server`] what
-//! all connections share, [`info`] and [`settings`] what it tells of itself.
+//! all connections share, [`info`], [`settings`] and [`metrics`] what it tells of itself.
 
 mod connection;
 mod credentials;
@@ -16,6 +16,7 @@ mod inbox;
 mod info;
 mod lanes;
 mod listener;
+mod metrics;
 mod operation;
 mod output;
 mod own;
@@ -29,4 +30,5 @@ mod strings;
 mod tests;
 
 pub(crate) use listener::serve;
+pub(crate) use metrics::RedisFigures;
 pub(crate) use server::RedisConfig;

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use rkv_kv::{Engine, Keyspace, KvError};
 use rkv_resp::{Limits, Protocol};
 
+use super::metrics::RedisFigures;
+
 /// What a single argument may measure beyond the largest value: such a value gets the store's error and keeps its
 /// connection.
 const MIN_BULK_BYTES: usize = 1 << 20;
@@ -37,6 +39,8 @@ pub(crate) struct RedisConfig {
     pub(crate) connections: usize,
     /// `advertise.redis`: what clients are told.
     pub(crate) announced: String,
+    /// What is counted, for whoever reads it elsewhere.
+    pub(crate) figures: RedisFigures,
 }
 
 impl Default for RedisConfig {
@@ -47,6 +51,7 @@ impl Default for RedisConfig {
             databases: vec!["default".to_owned()],
             connections: 10_000,
             announced: String::new(),
+            figures: RedisFigures::default(),
         }
     }
 }
@@ -59,7 +64,7 @@ pub(super) struct Server {
     /// 40 hexadecimal digits, drawn at each start.
     pub(super) run_id: String,
     pub(super) started: Instant,
-    pub(super) stats: Stats,
+    pub(super) stats: Arc<Stats>,
     clients: Mutex<BTreeMap<u64, Arc<Client>>>,
     next_id: AtomicU64,
     buffered: AtomicUsize,
@@ -74,11 +79,11 @@ impl Server {
         }
         Server {
             engine,
+            stats: config.figures.stats.clone(),
             config,
             local,
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started: Instant::now(),
-            stats: Stats::default(),
             clients: Mutex::new(BTreeMap::new()),
             next_id: AtomicU64::new(1),
             buffered: AtomicUsize::new(0),
@@ -123,6 +128,7 @@ impl Server {
             return None;
         }
         self.stats.connections.fetch_add(1, Ordering::Relaxed);
+        self.stats.open.fetch_add(1, Ordering::Relaxed);
         let client = Arc::new(Client {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             addr,
@@ -189,6 +195,7 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         self.buffers(0);
         self.server.clients.lock().remove(&self.client.id);
+        self.server.stats.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -254,6 +261,8 @@ impl Client {
 /// Figures since the start, or since CONFIG RESETSTAT.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
+    /// Connected now: the one that no reset touches.
+    pub(super) open: AtomicU64,
     pub(super) connections: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) commands: AtomicU64,
