@@ -29,9 +29,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::{Config, Secret};
-use crate::http::{self, FaultsHandle, Http, NodeState, Watched};
+use crate::http::{self, FaultsHandle, Http, NodeState, Patience, Watched};
 use crate::process;
-use crate::redis::{self, RedisConfig, RedisFigures};
+use crate::redis::{self, RedisConfig};
 use crate::world::{Inbox, RealWorld};
 
 /// How often time is told to the machines.
@@ -98,12 +98,24 @@ async fn serve(config: Config, faults: bool) -> anyhow::Result<()> {
         backend: config.storage.backend.to_string(),
         redis: redis_config.figures.clone(),
     };
-    let http = Http::new(node.engine.clone(), token, handle, state.clone(), watched);
+    let http = Http::new(
+        node.engine.clone(),
+        token,
+        handle,
+        state.clone(),
+        watched,
+        Patience::default(),
+    );
     let router = http::router(http);
     let mut http_stop = stopped.clone();
-    let http = tokio::spawn(http::serve(http_listener, router, async move {
-        let _ = http_stop.wait_for(|stop| *stop).await;
-    }));
+    let http = tokio::spawn(http::serve(
+        http_listener,
+        router,
+        Patience::default(),
+        async move {
+            let _ = http_stop.wait_for(|stop| *stop).await;
+        },
+    ));
     let redis = tokio::spawn(redis::serve(
         redis_listener,
         node.engine.clone(),
@@ -480,7 +492,7 @@ fn redis_config(config: &Config, addresses: &Addresses) -> RedisConfig {
         databases: config.redis.databases.clone(),
         connections: config.limits.connections as usize,
         announced: addresses.redis.clone(),
-        figures: RedisFigures::default(),
+        ..RedisConfig::default()
     }
 }
 

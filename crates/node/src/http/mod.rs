@@ -7,7 +7,8 @@
 //! In reading order: `door` who may call · `input` what a request says · `error` the one shape of errors · `awaited` how
 //! a handler waits for the engine · `survey` the cluster as this node sees it · `health` · `standing`, `members`,
 //! `settled`, `plan`, `ring`, `transfers`, `can_stop` one document each · `change` what an operator changes · `ping` ·
-//! `kv` · `faults` · `metrics` figures for Prometheus · `limited` how many connections.
+//! `kv` · `faults` · `metrics` figures for Prometheus · `listener` and `stream` which
+//! connections are taken and when they end.
 
 mod awaited;
 mod can_stop;
@@ -18,7 +19,7 @@ mod faults;
 mod health;
 mod input;
 mod kv;
-mod limited;
+mod listener;
 mod members;
 mod metrics;
 mod ping;
@@ -28,29 +29,26 @@ mod ring;
 mod served;
 mod settled;
 mod standing;
+mod stream;
 mod survey;
 mod transfers;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
 use rkv_kv::Engine;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub(crate) use faults::FaultsHandle;
 pub(crate) use health::NodeState;
+pub(crate) use listener::{Patience, serve};
 pub(crate) use metrics::Watched;
 
 use error::ApiError;
-use limited::Limited;
 
 /// Rounds of reports under way at once, for all callers together: each of them asks every member.
 const SURVEYS: usize = 4;
-/// Connections open at once; further ones wait to be accepted.
-const CONNECTIONS: usize = 1024;
 
 /// What the handlers work on.
 pub(crate) struct Http {
@@ -61,6 +59,7 @@ pub(crate) struct Http {
     faults: Option<FaultsHandle>,
     state: Arc<NodeState>,
     watched: Watched,
+    patience: Patience,
     surveys: Semaphore,
 }
 
@@ -72,6 +71,7 @@ impl Http {
         faults: Option<FaultsHandle>,
         state: Arc<NodeState>,
         watched: Watched,
+        patience: Patience,
     ) -> Arc<Http> {
         Arc::new(Http {
             engine,
@@ -79,6 +79,7 @@ impl Http {
             faults,
             state,
             watched,
+            patience,
             surveys: Semaphore::new(SURVEYS),
         })
     }
@@ -135,15 +136,4 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .with_state(http)
         .merge(metrics)
         .nest("/v1", v1)
-}
-
-/// Serves until `shutdown` is done, then finishes what is under way: every request has a deadline of its own.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(Limited::new(listener, CONNECTIONS), router)
-        .with_graceful_shutdown(shutdown)
-        .await
 }

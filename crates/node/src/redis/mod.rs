@@ -7,7 +7,8 @@
 //! In the order in which a request passes: [`listener`] takes the connection · [`connection`] drives it · [`session`]
 //! what is known of its client ([`credentials`] who it is) · [`operation`] what a command asks of one key, by family:
 //! [`strings`] and [`own`] · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
-//! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way. Beside it: [`server`] what
+//! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way; [`pace`] how slow a client
+//! may be. Beside it: [`server`] what
 //! all connections share, [`info`], [`settings`] and [`metrics`] what it tells of itself.
 
 mod connection;
@@ -20,6 +21,7 @@ mod metrics;
 mod operation;
 mod output;
 mod own;
+mod pace;
 mod pipeline;
 mod server;
 mod session;

@@ -14,6 +14,7 @@ use rkv_kv::{Engine, Keyspace, KvError};
 use rkv_resp::{Limits, Protocol};
 
 use super::metrics::RedisFigures;
+use super::pace::Patience;
 
 /// What a single argument may measure beyond the largest value: such a value gets the store's error and keeps its
 /// connection.
@@ -39,6 +40,8 @@ pub(crate) struct RedisConfig {
     pub(crate) connections: usize,
     /// `advertise.redis`: what clients are told.
     pub(crate) announced: String,
+    /// How long a client may take.
+    pub(crate) patience: Patience,
     /// What is counted, for whoever reads it elsewhere.
     pub(crate) figures: RedisFigures,
 }
@@ -51,6 +54,7 @@ impl Default for RedisConfig {
             databases: vec!["default".to_owned()],
             connections: 10_000,
             announced: String::new(),
+            patience: Patience::default(),
             figures: RedisFigures::default(),
         }
     }
