@@ -107,7 +107,7 @@ fn a_request_that_begins_just_after_a_ring_was_adopted_is_not_forgotten() {
     let defaults = &engine.default_keyspace().defaults;
     let policy = GetPolicy::new(&GetOptions::default(), defaults, 3).unwrap();
     let times = Times {
-        now_ms: engine.now_ms(),
+        now: engine.now(),
         until_ms: engine.now_ms() + 60_000,
     };
     let (tell, told) = mpsc::channel();

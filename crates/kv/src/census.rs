@@ -243,7 +243,7 @@ impl Engine {
             engine.search(search);
         });
         self.coordinator()
-            .ask(&place.node, question, self.now_ms(), tell);
+            .ask(&place.node, question, self.now(), tell);
     }
 
     /// Anything: enough to choose a key by.

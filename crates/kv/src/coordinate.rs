@@ -22,6 +22,7 @@ use rkv_vnode::{Router, View};
 use rkv_wire::message::{Answer, Command, RequestId, Role, ServiceId};
 
 use crate::engine::Done;
+use crate::figures::{Counters, End, Op, SAMPLED};
 use crate::replica::KV;
 
 /// Requests are spread over this many tables.
@@ -64,12 +65,16 @@ struct Request {
     machine: Machine,
     /// Asks that left and were not answered.
     asked: Vec<(NodeName, Ask)>,
+    /// So many of its asks left when it began: how long those were under way is known.
+    asked_at_once: u32,
     until_ms: u64,
 }
 
 /// A request under way.
 struct Desk {
     base: u64,
+    op: Op,
+    began: Now,
     slot: Slot,
     key: Bytes,
     request: Mutex<Request>,
@@ -86,11 +91,35 @@ pub struct Place {
     pub key: Bytes,
 }
 
+/// A moment of the world's time, known to the microsecond where something is measured, else to the millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    us: u64,
+}
+
+impl Now {
+    /// A moment to the microsecond.
+    pub fn at_us(us: u64) -> Now {
+        Now { us }
+    }
+
+    /// A moment to the millisecond.
+    pub fn at_ms(ms: u64) -> Now {
+        let us = ms.saturating_mul(1_000);
+        Now { us }
+    }
+
+    /// Its millisecond.
+    pub fn ms(self) -> u64 {
+        self.us / 1_000
+    }
+}
+
 /// When a request began and when it ends at the latest.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
     /// Now.
-    pub now_ms: u64,
+    pub now: Now,
     /// Its deadline.
     pub until_ms: u64,
 }
@@ -100,6 +129,7 @@ pub struct Coordinator {
     me: NodeName,
     router: Router,
     clock: Arc<Clock>,
+    counters: Counters,
     shards: Vec<Mutex<BTreeMap<u64, Arc<Desk>>>>,
     next: AtomicU64,
 }
@@ -152,6 +182,7 @@ impl Coordinator {
             me,
             router,
             clock,
+            counters: Counters::default(),
             shards: (0..SHARDS).map(|_| Mutex::new(BTreeMap::new())).collect(),
             next: AtomicU64::new(boot & (u64::MAX >> (ASK_BITS + 2))),
         }
@@ -168,10 +199,16 @@ impl Coordinator {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
+    /// What is counted of requests.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Begins a put.
     pub fn put(
         &self,
         machine: put::Put,
+        op: Op,
         place: Place,
         times: Times,
         done: Done<Result<PutOutcome, QuorumError>>,
@@ -181,7 +218,7 @@ impl Coordinator {
             encoded: None,
             done: Some(done),
         };
-        self.begin(machine, place, times);
+        self.begin(machine, op, place, times);
     }
 
     /// Begins a get.
@@ -196,23 +233,28 @@ impl Coordinator {
             machine: Box::new(machine),
             done: Some(done),
         };
-        self.begin(machine, place, times);
+        self.begin(machine, Op::Get, place, times);
     }
 
-    fn begin(&self, machine: Machine, place: Place, times: Times) {
-        let desk = self.open(machine, place.slot, place.key, times.until_ms);
-        self.take(&desk, Event::Begin, times.now_ms);
+    fn begin(&self, machine: Machine, op: Op, place: Place, times: Times) {
+        let desk = self.open(machine, op, place, times);
+        self.take(&desk, Event::Begin, times.now);
     }
 
-    fn open(&self, machine: Machine, slot: Slot, key: Bytes, until_ms: u64) -> Arc<Desk> {
+    fn open(&self, machine: Machine, op: Op, place: Place, times: Times) -> Arc<Desk> {
+        let Place { slot, key } = place;
+        let Times { now, until_ms } = times;
         let base = self.fresh_id().0;
         let desk = Arc::new(Desk {
             base,
+            op,
+            began: now,
             slot,
             key,
             request: Mutex::new(Request {
                 machine,
                 asked: Vec::new(),
+                asked_at_once: 0,
                 until_ms,
             }),
             inbox: Mutex::new(VecDeque::new()),
@@ -224,10 +266,14 @@ impl Coordinator {
 
     /// Sends one command to `to`'s vnode of a service and waits for its answer; `None`: none came in time, or `to` was
     /// lost.
-    pub fn ask(&self, to: &NodeName, question: Question, now_ms: u64, done: Done<Option<Reply>>) {
-        let until_ms = now_ms + question.timeout_ms;
+    pub fn ask(&self, to: &NodeName, question: Question, now: Now, done: Done<Option<Reply>>) {
+        let until_ms = now.ms() + question.timeout_ms;
         let machine = Machine::Ask { done: Some(done) };
-        let desk = self.open(machine, question.slot, Bytes::new(), until_ms);
+        let place = Place {
+            slot: question.slot,
+            key: Bytes::new(),
+        };
+        let desk = self.open(machine, Op::Other, place, Times { now, until_ms });
         let ask = Ask(0);
         {
             let mut request = desk.request.lock();
@@ -247,32 +293,21 @@ impl Coordinator {
             .router
             .deliver(&self.me, to, route, question.command, body);
         if let Some((answer, body)) = answered {
-            self.take(&desk, Event::Answer(to.clone(), ask, answer, body), now_ms);
+            self.take(&desk, Event::Answer(to.clone(), ask, answer, body), now);
         }
     }
 
     // ---- what happens ----------------------------------------------------------------------------------------------
 
     /// A replica answered.
-    pub fn answered(
-        &self,
-        id: RequestId,
-        from: &NodeName,
-        answer: Answer,
-        body: Bytes,
-        now_ms: u64,
-    ) {
+    pub fn answered(&self, id: RequestId, from: &NodeName, answer: Answer, body: Bytes, now: Now) {
         let (base, ask) = (id.0 & !UNHEARD, id.0 & UNHEARD);
         if ask == UNHEARD {
             return;
         }
         if let Some(desk) = self.find(base) {
             let ask = Ask(ask as u32);
-            self.take(
-                &desk,
-                Event::Answer(from.clone(), ask, answer, body),
-                now_ms,
-            );
+            self.take(&desk, Event::Answer(from.clone(), ask, answer, body), now);
         }
     }
 
@@ -281,7 +316,7 @@ impl Coordinator {
         let undelivered: Arc<[RequestId]> = undelivered.into();
         for desk in self.desks() {
             let lost = Event::Lost(node.clone(), undelivered.clone());
-            self.take(&desk, lost, now_ms);
+            self.take(&desk, lost, Now::at_ms(now_ms));
         }
     }
 
@@ -305,14 +340,14 @@ impl Coordinator {
                 self.reroute(&desk, &view, now_ms);
             }
             if desk.due_ms.load(Ordering::Acquire) <= now_ms {
-                self.take(&desk, Event::Tick, now_ms);
+                self.take(&desk, Event::Tick, Now::at_ms(now_ms));
             }
         }
     }
 
     fn reroute(&self, desk: &Desk, view: &View, now_ms: u64) {
         let preflist = view.preflist(view.ring().partition_of(desk.slot)).clone();
-        self.take(desk, Event::Preflist(preflist), now_ms);
+        self.take(desk, Event::Preflist(preflist), Now::at_ms(now_ms));
     }
 
     // ---- carrying ----------------------------------------------------------------------------------------------------
@@ -334,7 +369,7 @@ impl Coordinator {
     }
 
     /// Hands an event to a request, unless somebody is with it: then that one takes it.
-    fn take(&self, desk: &Desk, event: Event, now_ms: u64) {
+    fn take(&self, desk: &Desk, event: Event, now: Now) {
         desk.inbox.lock().push_back(event);
         loop {
             let Some(mut request) = desk.request.try_lock() else {
@@ -346,7 +381,7 @@ impl Coordinator {
                 if let Event::Lost(node, undelivered) = event {
                     desk.lose(&request, &node, &undelivered);
                 } else {
-                    finished |= self.drive(desk, &mut request, event, now_ms, &mut told);
+                    finished |= self.drive(desk, &mut request, event, now, &mut told);
                 }
             }
             let due_ms = if finished {
@@ -359,10 +394,26 @@ impl Coordinator {
             if finished {
                 self.shard(desk.base).lock().remove(&desk.base);
             }
-            told.into_iter().for_each(Told::tell);
+            for told in told {
+                self.count(desk, &told, now);
+                told.tell();
+            }
             if desk.inbox.lock().is_empty() {
                 return;
             }
+        }
+    }
+
+    /// A request has ended. One that ends in the call that began it is timed now and then: see [`crate::figures`].
+    fn count(&self, desk: &Desk, told: &Told, now: Now) {
+        let end = told.end(|| self.router.wall_ms());
+        self.counters.ended(desk.op, end);
+        if now > desk.began {
+            let us = now.us - desk.began.us;
+            self.counters.took(desk.op, end, us, 1);
+        } else if desk.is_sampled() {
+            let us = self.router.now_us().saturating_sub(desk.began.us);
+            self.counters.took(desk.op, end, us, SAMPLED);
         }
     }
 
@@ -372,9 +423,19 @@ impl Coordinator {
         desk: &Desk,
         request: &mut Request,
         event: Event,
-        now_ms: u64,
+        now: Now,
         told: &mut Vec<Told>,
     ) -> bool {
+        let now_ms = now.ms();
+        let begins = matches!(event, Event::Begin);
+        if let Event::Answer(node, ask, ..) = &event
+            && ask.0 < request.asked_at_once
+            && desk.is_sampled()
+            && *node != self.me
+        {
+            self.counters
+                .answered(node, now.us.saturating_sub(desk.began.us));
+        }
         if let Event::Answer(node, ask, ..) | Event::Unreachable(node, ask, _) = &event {
             let awaited = |(to, asked): &(NodeName, Ask)| to == node && asked == ask;
             match request.asked.iter().position(awaited) {
@@ -385,6 +446,7 @@ impl Coordinator {
         let Request {
             machine,
             asked,
+            asked_at_once,
             until_ms,
         } = request;
         match machine {
@@ -438,6 +500,9 @@ impl Coordinator {
                         put::Effect::Finished => over = true,
                     }
                 }
+                if begins {
+                    *asked_at_once = asks(asked);
+                }
                 over
             }
             Machine::Get { machine, done } => {
@@ -460,6 +525,7 @@ impl Coordinator {
                             self.deliver(desk, &to, ask, route, command, Bytes::new());
                         }
                         get::Effect::Repair { to, object } => {
+                            self.counters.repaired();
                             let command = Command::Repair {
                                 key: desk.key.clone(),
                             };
@@ -471,6 +537,9 @@ impl Coordinator {
                         }
                         get::Effect::Finished => over = true,
                     }
+                }
+                if begins {
+                    *asked_at_once = asks(asked);
                 }
                 over
             }
@@ -540,6 +609,10 @@ impl Desk {
         });
         ring.is_some_and(|ring| ring != current)
     }
+
+    fn is_sampled(&self) -> bool {
+        (self.base >> ASK_BITS).is_multiple_of(SAMPLED)
+    }
 }
 
 impl Request {
@@ -553,6 +626,15 @@ impl Request {
 }
 
 impl Told {
+    fn end(&self, wall_ms: impl Fn() -> u64) -> End {
+        match self {
+            Told::Put(_, Ok(_)) | Told::Ask(_, Some(_)) => End::Ok,
+            Told::Get(_, Ok(got)) => End::of_object(got.object.as_ref(), wall_ms),
+            Told::Put(_, Err(error)) | Told::Get(_, Err(error)) => End::of_kind(error.kind),
+            Told::Ask(_, None) => End::Timeout,
+        }
+    }
+
     fn tell(self) {
         match self {
             Told::Put(done, result) => done(result),
@@ -564,6 +646,11 @@ impl Told {
 
 fn pop(inbox: &Mutex<VecDeque<Event>>) -> Option<Event> {
     inbox.lock().pop_front()
+}
+
+/// One more than the highest number of these asks.
+fn asks(asked: &[(NodeName, Ask)]) -> u32 {
+    asked.iter().map(|(_, ask)| ask.0 + 1).max().unwrap_or(0)
 }
 
 fn wire_id(base: u64, ask: Ask) -> RequestId {

@@ -14,6 +14,7 @@ use rkv_vnode::Fault;
 
 use crate::engine::{Done, Engine};
 use crate::error::KvError;
+use crate::figures::Op;
 use crate::keyspace::Keyspace;
 
 /// A change of a key's deadline.
@@ -83,7 +84,7 @@ impl Engine {
         });
         let policy = match checked {
             Ok(policy) => policy,
-            Err(error) => return done(Err(error)),
+            Err(error) => return self.refuse(Op::Put, error, done),
         };
         let read = GetOptions {
             n: Some(u32::from(policy.n)),

@@ -18,7 +18,8 @@ use rkv_vnode::{Host, Router, Upward, View, World};
 use rkv_wire::message::{Answer, Envelope, Message, Report, RequestId, ServiceId};
 
 use crate::census::Census;
-use crate::coordinate::{Coordinator, Reply};
+use crate::coordinate::{Coordinator, Now, Reply};
+use crate::figures::Figures;
 use crate::flush::Flush;
 use crate::keyspace::Keyspace;
 
@@ -170,6 +171,10 @@ impl Engine {
         self.world.now_ms()
     }
 
+    pub(crate) fn now_us(&self) -> u64 {
+        self.world.now_us()
+    }
+
     /// Unix time.
     pub fn wall_ms(&self) -> u64 {
         self.world.wall_ms()
@@ -178,6 +183,11 @@ impl Engine {
     /// Requests under way.
     pub fn in_flight(&self) -> usize {
         self.coordinator.in_flight()
+    }
+
+    /// How many requests there were, how they ended and how long they took.
+    pub fn figures(&self) -> Figures {
+        self.coordinator.counters().read()
     }
 
     /// This node's hybrid time, for the messages that it sends.
@@ -409,8 +419,8 @@ struct FromBelow {
 impl Upward for FromBelow {
     fn answered(&self, id: RequestId, from: &NodeName, answer: Answer, body: Bytes) {
         if let Some(engine) = self.engine.upgrade() {
-            let now_ms = engine.world.now_ms();
-            engine.coordinator.answered(id, from, answer, body, now_ms);
+            let now = Now::at_us(engine.world.now_us());
+            engine.coordinator.answered(id, from, answer, body, now);
         }
     }
 

@@ -5,13 +5,15 @@
 //!
 //! In reading order: [`store`] what may be asked · [`keyspace`] where a key lies · [`coordinate`] who carries a request
 //! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`flush`] how all of it is emptied · [`census`]
-//! how many keys there are · [`engine`] how a node's machines hang together · [`error`].
+//! how many keys there are · [`engine`] how a node's machines hang together · [`figures`] how many requests there were
+//! and how they ended · [`error`].
 
 pub mod census;
 pub mod coordinate;
 pub mod deadline;
 pub mod engine;
 pub mod error;
+pub mod figures;
 pub mod flush;
 pub mod keyspace;
 pub mod replica;

@@ -210,9 +210,8 @@ fn failed(text: String) -> Decision {
 
 #[cfg(test)]
 mod tests {
-    use rkv_quorum::clock::Stamp;
     use rkv_quorum::object::Deadline;
-    use rkv_ring::NodeName;
+    use rkv_ring::{Floors, NodeName};
 
     use super::*;
 
@@ -255,6 +254,7 @@ mod tests {
             partition: Partition(0),
             wall_ms: 0,
             floor,
+            floors: &Floors::default(),
             held: &|_| Ok(held.clone()),
         };
         let command = Command::Put {

@@ -16,9 +16,10 @@ use rkv_quorum::{Get, Put};
 use rkv_ring::{NodeName, Partition, Preflist, Slot};
 use rkv_wire::message::{Answer, Command, CopyState, ServiceId};
 
-use crate::coordinate::{Place, Question, Reply, Times};
+use crate::coordinate::{Now, Place, Question, Reply, Times};
 use crate::engine::{Done, Engine, Errand};
 use crate::error::KvError;
+use crate::figures::{End, Op};
 use crate::keyspace::Keyspace;
 use crate::replica::KV;
 
@@ -39,6 +40,15 @@ pub enum Write {
     },
     /// Nothing any more: a tombstone.
     Delete,
+}
+
+impl Write {
+    fn op(&self) -> Op {
+        match self {
+            Write::Value { .. } | Write::ValueKeepingDeadline { .. } => Op::Put,
+            Write::Delete => Op::Delete,
+        }
+    }
 }
 
 /// What one replica holds now.
@@ -78,7 +88,7 @@ impl Engine {
         });
         let policy = match checked {
             Ok(policy) => policy,
-            Err(error) => return done(Err(error)),
+            Err(error) => return self.refuse(write.op(), error, done),
         };
         let draft = match write {
             Write::Value { body, at_ms } => Draft::Value { body, at_ms },
@@ -101,6 +111,10 @@ impl Engine {
         let (slot, key) = keyspace.locate(key);
         let view = self.view();
         let preflist = view.preflist(view.ring().partition_of(slot));
+        let op = match draft {
+            Draft::Tombstone => Op::Delete,
+            Draft::Value { .. } | Draft::Deadline { .. } => Op::Put,
+        };
         let put = Put::new(
             policy,
             (**preflist).clone(),
@@ -111,7 +125,7 @@ impl Engine {
         let times = self.times(policy.timeout_ms);
         let done = Box::new(move |result: Result<_, _>| done(result.map_err(KvError::from)));
         self.coordinator()
-            .put(put, Place { slot, key }, times, done);
+            .put(put, op, Place { slot, key }, times, done);
     }
 
     fn put_keeping_deadline(
@@ -159,7 +173,7 @@ impl Engine {
         });
         let policy = match checked {
             Ok(policy) => policy,
-            Err(error) => return done(Err(error)),
+            Err(error) => return self.refuse(Op::Get, error, done),
         };
         let (slot, key) = keyspace.locate(key);
         let preflist = view.preflist(view.ring().partition_of(slot));
@@ -227,9 +241,8 @@ impl Engine {
                 body: Bytes::new(),
                 timeout_ms,
             };
-            let now_ms = self.now_ms();
             self.coordinator()
-                .ask(&place.node, question, now_ms, Box::new(tell));
+                .ask(&place.node, question, self.now(), Box::new(tell));
         }
     }
 
@@ -279,7 +292,7 @@ impl Engine {
             reply => (errand.done)(reply.map(|reply| (partition, reply))),
         });
         self.coordinator()
-            .ask(&place.node, question, self.now_ms(), tell);
+            .ask(&place.node, question, self.now(), tell);
     }
 
     fn may_read(&self, key: &[u8]) -> Result<(), KvError> {
@@ -310,11 +323,22 @@ impl Engine {
     }
 
     fn times(&self, timeout_ms: u64) -> Times {
-        let now_ms = self.now_ms();
+        let now = self.now();
         Times {
-            now_ms,
-            until_ms: now_ms.saturating_add(timeout_ms),
+            now,
+            until_ms: now.ms().saturating_add(timeout_ms),
         }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now::at_us(self.now_us())
+    }
+
+    /// Tells why a request was not begun.
+    pub(crate) fn refuse<T>(&self, op: Op, error: KvError, done: Done<Result<T, KvError>>) {
+        let counters = self.coordinator().counters();
+        counters.ended(op, End::of_error(&error));
+        done(Err(error));
     }
 
     /// A stamp for a write that begins now: above every floor, also where that is ahead of this node's clock.

@@ -9,6 +9,7 @@ mod demo;
 mod duration;
 mod http;
 mod log;
+mod process;
 mod redis;
 mod start;
 

@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::{Config, Secret};
-use crate::http::{self, FaultsHandle, Http, NodeState};
+use crate::http::{self, FaultsHandle, Http, NodeState, Patience, Watched};
+use crate::process;
 use crate::redis::{self, RedisConfig};
 
 /// How long a stop waits for requests under way.
@@ -26,6 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Runs one node until it is told to stop.
 pub(crate) fn run(config: Config, faults: bool) -> anyhow::Result<()> {
     config.check_doors()?;
+    process::raise_open_files(u64::from(config.limits.connections));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("rkv")
@@ -49,20 +51,33 @@ async fn serve(config: Config, faults: bool) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let handle = faults.then(|| FaultsHandle::new(switches.links, switches.disk));
     let token = config.http.token.as_ref().map(|t| t.expose().to_owned());
-    let router = http::router(Http::new(
+    let redis_config = redis_config(&config, &addresses);
+    let watched = Watched {
+        backend: config.storage.backend.to_string(),
+        redis: redis_config.figures.clone(),
+    };
+    let http = Http::new(
         node.engine().clone(),
         token,
         handle,
         state.clone(),
-    ));
+        watched,
+        Patience::default(),
+    );
+    let router = http::router(http);
     let mut http_stop = stopped.clone();
-    let http = tokio::spawn(http::serve(http_listener, router, async move {
-        let _ = http_stop.wait_for(|stop| *stop).await;
-    }));
+    let http = tokio::spawn(http::serve(
+        http_listener,
+        router,
+        Patience::default(),
+        async move {
+            let _ = http_stop.wait_for(|stop| *stop).await;
+        },
+    ));
     let redis = tokio::spawn(redis::serve(
         redis_listener,
         node.engine().clone(),
-        redis_config(&config, &addresses),
+        redis_config,
         stopped,
     ));
     state.set_ready();
@@ -140,6 +155,7 @@ fn redis_config(config: &Config, addresses: &Addresses) -> RedisConfig {
         databases: config.redis.databases.clone(),
         connections: config.limits.connections as usize,
         announced: addresses.redis.clone(),
+        ..RedisConfig::default()
     }
 }
 

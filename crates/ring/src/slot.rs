@@ -9,10 +9,31 @@ use serde::{Deserialize, Serialize};
 /// How many slots there are, as in Redis Cluster.
 pub const SLOTS: u16 = 16384;
 
-/// A key's place: 0 to 16383.
+/// A key's place: 0 to 16383. One that comes from elsewhere is judged when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u16", into = "u16")]
 pub struct Slot(pub u16);
+
+impl TryFrom<u16> for Slot {
+    type Error = NotASlot;
+    fn try_from(slot: u16) -> Result<Slot, NotASlot> {
+        match slot < SLOTS {
+            true => Ok(Slot(slot)),
+            false => Err(NotASlot(slot)),
+        }
+    }
+}
+
+impl From<Slot> for u16 {
+    fn from(slot: Slot) -> u16 {
+        slot.0
+    }
+}
+
+/// The number given is no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a slot is a number below {SLOTS}, not {0}")]
+pub struct NotASlot(pub u16);
 
 impl Slot {
     /// The slot of `key`: CRC16 (XMODEM) of its hashtag, or of the whole key when it has none, modulo 16384.

@@ -22,6 +22,9 @@ use rkv_wire::transport::{Peer, Transport};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+/// Time does not begin at 0: one before the start must be expressible.
+const BEFORE_START_US: u64 = 10_000_000;
+
 /// The world of one node.
 pub(crate) struct RealWorld {
     me: NodeName,
@@ -141,8 +144,11 @@ impl RealWorld {
 
 impl World for RealWorld {
     fn now_ms(&self) -> u64 {
-        // Not from 0: a time before the start must be expressible.
-        10_000 + self.started.elapsed().as_millis() as u64
+        self.now_us() / 1_000
+    }
+
+    fn now_us(&self) -> u64 {
+        BEFORE_START_US + self.started.elapsed().as_micros() as u64
     }
 
     fn wall_ms(&self) -> u64 {

@@ -141,7 +141,7 @@ impl Comparison {
         for (key, value) in &page.entries {
             digests.push(key, &copy.vnode.digest(value).to_le_bytes());
         }
-        cx.budget.spend(cx.now_ms, digests.bytes());
+        cx.spend(self.urgency(), digests.bytes());
         self.progress.begin(cx.now_ms);
         let id = ids.fresh();
         let message = Message::Compare {
@@ -230,7 +230,7 @@ impl Comparison {
             self.advance(upto, holding);
             return Ok(());
         }
-        cx.budget.spend(cx.now_ms, items.bytes());
+        cx.spend(self.urgency(), items.bytes());
         let id = ids.fresh();
         self.step = Step::Filling {
             id,

@@ -214,7 +214,7 @@ impl HandoffOut {
             items.push(key, value);
             sent += Amount::one(key, value);
         }
-        cx.budget.spend(cx.now_ms, items.bytes());
+        cx.spend(Urgency::Move, items.bytes());
         self.items_sent += 1;
         self.progress.add(cx.now_ms, sent);
         let message = Message::HandoffItems {

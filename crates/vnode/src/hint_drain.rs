@@ -178,7 +178,7 @@ impl HintDrain {
             None => self.cursor = end,
         }
         for (node, list) in items {
-            cx.budget.spend(cx.now_ms, list.bytes());
+            cx.spend(Urgency::Hint, list.bytes());
             let id = ids.fresh();
             self.awaited.insert(id, node.clone());
             let message = Message::Fill {

@@ -27,6 +27,7 @@ use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId, ServiceId};
 use crate::actor::{Actor, Asked, Event, ReplyTo, asking_copy};
 use crate::budget::Budget;
 use crate::fault::Fault;
+use crate::figures::{Counters, Figures};
 use crate::phase::Phase;
 use crate::router::Route;
 use crate::settings::{Limits, Settings};
@@ -54,6 +55,7 @@ pub struct Host {
     limits: Limits,
     sweeps: Limits,
     budget: Budget,
+    figures: Counters,
     view: ArcSwap<View>,
     services: Vec<Running>,
     /// Copies that want to see time pass.
@@ -124,6 +126,7 @@ impl Host {
             limits: Limits::new(settings.transfers),
             sweeps: Limits::new(SWEEPS),
             budget: Budget::new(settings.bytes_per_s),
+            figures: Counters::default(),
             settings,
             view: ArcSwap::from_pointee(view),
             services,
@@ -319,6 +322,12 @@ impl Host {
     pub fn repairs(&self) -> u64 {
         let desks = self.services.iter().flat_map(|r| &r.desks);
         desks.map(|desk| desk.actor.lock().repairs).sum()
+    }
+
+    /// What was done since the start, and what waits now.
+    pub fn figures(&self) -> Figures {
+        let desks = self.services.iter().flat_map(|r| &r.desks);
+        self.figures.read(desks.map(|desk| desk.waiting()))
     }
 
     /// Looks at one copy: for tests and checks that observe from outside.

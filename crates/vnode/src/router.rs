@@ -45,6 +45,16 @@ impl Router {
         self.host.view()
     }
 
+    /// The world's time in microseconds.
+    pub fn now_us(&self) -> u64 {
+        self.world.now_us()
+    }
+
+    /// Unix time in milliseconds.
+    pub fn wall_ms(&self) -> u64 {
+        self.world.wall_ms()
+    }
+
     /// Delivers. A vnode of this node that answers at once answers here; all others by [`crate::Upward::answered`].
     pub fn deliver(
         &self,

@@ -11,6 +11,11 @@ pub trait World: Send + Sync + 'static {
     /// Milliseconds since some fixed moment; never goes back. All deadlines are in this time.
     fn now_ms(&self) -> u64;
 
+    /// The same time in microseconds: what durations are measured by, and nothing is decided by.
+    fn now_us(&self) -> u64 {
+        self.now_ms().saturating_mul(1_000)
+    }
+
     /// Unix time in milliseconds; may jump. Only stamps and expiries look at it.
     fn wall_ms(&self) -> u64;
 

@@ -52,6 +52,8 @@ pub struct Timings {
     pub beat: Duration,
     /// How many beats without a word until the other end counts as hung: 3.
     pub silent_beats: u32,
+    /// How many beats in which the other end takes nothing of what is being written until it counts as hung: 10.
+    pub stuck_beats: u32,
     /// The first wait after a failure: 20 ms.
     pub backoff_start: Duration,
     /// The longest: 500 ms, well below the 2 s in which gossip finds a node dead.
@@ -66,6 +68,7 @@ impl Default for Timings {
             accept_handshake: Duration::from_secs(5),
             beat: Duration::from_secs(1),
             silent_beats: 3,
+            stuck_beats: 10,
             backoff_start: Duration::from_millis(20),
             backoff_most: Duration::from_millis(500),
         }

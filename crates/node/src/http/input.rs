@@ -24,28 +24,37 @@ impl<T: DeserializeOwned> FromRequest<Arc<Http>> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, http: &Arc<Http>) -> Result<Body<T>, ApiError> {
-        let most = http.body_bytes();
-        let mut body = request.into_body().into_data_stream();
-        let (mut kept, mut read) = (BytesMut::new(), 0);
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| {
-                ApiError::usage("bad_body", format!("the body cannot be read: {error}"))
-            })?;
-            read += chunk.len();
-            if read <= most {
-                kept.extend_from_slice(&chunk);
-            } else if read > most + FORGOTTEN_BYTES {
-                break;
-            } else {
-                kept.clear();
-            }
-        }
-        if read > most {
-            let text = format!("the body has more than {most} bytes; see limits.value_bytes");
-            return Err(ApiError::usage("bad_body", text));
-        }
-        parse(&kept).map(Body)
+        let within = http.patience.body;
+        let read = tokio::time::timeout(within, read(request, http.body_bytes()));
+        let late = |_| {
+            let text = format!("the body did not come within {} s", within.as_secs_f64());
+            ApiError::usage("slow_body", text)
+        };
+        parse(&read.await.map_err(late)??).map(Body)
     }
+}
+
+async fn read(request: Request, most: usize) -> Result<BytesMut, ApiError> {
+    let mut body = request.into_body().into_data_stream();
+    let (mut kept, mut read) = (BytesMut::new(), 0);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| {
+            ApiError::usage("bad_body", format!("the body cannot be read: {error}"))
+        })?;
+        read += chunk.len();
+        if read <= most {
+            kept.extend_from_slice(&chunk);
+        } else if read > most + FORGOTTEN_BYTES {
+            break;
+        } else {
+            kept.clear();
+        }
+    }
+    if read > most {
+        let text = format!("the body has more than {most} bytes; see limits.value_bytes");
+        return Err(ApiError::usage("bad_body", text));
+    }
+    Ok(kept)
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {

@@ -7,7 +7,8 @@
 //! In reading order: `door` who may call · `input` what a request says · `error` the one shape of errors · `awaited` how
 //! a handler waits for the engine · `survey` the cluster as this node sees it · `health` · `standing`, `members`,
 //! `settled`, `plan`, `ring`, `transfers`, `can_stop` one document each · `change` what an operator changes · `ping` ·
-//! `kv` · `faults` · `limited` how many connections.
+//! `kv` · `faults` · `metrics` figures for Prometheus · `listener` and `stream` which
+//! connections are taken and when they end.
 
 mod awaited;
 mod can_stop;
@@ -18,8 +19,9 @@ mod faults;
 mod health;
 mod input;
 mod kv;
-mod limited;
+mod listener;
 mod members;
+mod metrics;
 mod ping;
 mod plan;
 mod ring;
@@ -27,28 +29,26 @@ mod ring;
 mod served;
 mod settled;
 mod standing;
+mod stream;
 mod survey;
 mod transfers;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
 use rkv_kv::Engine;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub(crate) use faults::FaultsHandle;
 pub(crate) use health::NodeState;
+pub(crate) use listener::{Patience, serve};
+pub(crate) use metrics::Watched;
 
 use error::ApiError;
-use limited::Limited;
 
 /// Rounds of reports under way at once, for all callers together: each of them asks every member.
 const SURVEYS: usize = 4;
-/// Connections open at once; further ones wait to be accepted.
-const CONNECTIONS: usize = 1024;
 
 /// What the handlers work on.
 pub(crate) struct Http {
@@ -58,6 +58,8 @@ pub(crate) struct Http {
     /// Only with `--faults`.
     faults: Option<FaultsHandle>,
     state: Arc<NodeState>,
+    watched: Watched,
+    patience: Patience,
     surveys: Semaphore,
 }
 
@@ -68,12 +70,16 @@ impl Http {
         token: Option<String>,
         faults: Option<FaultsHandle>,
         state: Arc<NodeState>,
+        watched: Watched,
+        patience: Patience,
     ) -> Arc<Http> {
         Arc::new(Http {
             engine,
             token,
             faults,
             state,
+            watched,
+            patience,
             surveys: Semaphore::new(SURVEYS),
         })
     }
@@ -114,6 +120,13 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
             door::check,
         ))
         .with_state(http.clone());
+    let metrics = Router::new()
+        .route("/metrics", get(metrics::show))
+        .layer(axum::middleware::from_fn_with_state(
+            http.clone(),
+            door::check,
+        ))
+        .with_state(http.clone());
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -121,16 +134,6 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .fallback(async || ApiError::unknown_path())
         .with_state(http)
+        .merge(metrics)
         .nest("/v1", v1)
-}
-
-/// Serves until `shutdown` is done, then finishes what is under way: every request has a deadline of its own.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(Limited::new(listener, CONNECTIONS), router)
-        .with_graceful_shutdown(shutdown)
-        .await
 }

@@ -19,6 +19,7 @@ use rkv_vnode::{Beginning, Fault, Host, Settings, World};
 use rkv_wire::faults::FaultSwitch;
 use rkv_wire::message::Message;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::survey::fixture::identity;
@@ -122,28 +123,43 @@ fn engine(dir: &std::path::Path, faults: rkv_storage::Faults) -> Arc<Engine> {
 
 struct Served {
     base: String,
+    engine: Arc<Engine>,
     state: Arc<NodeState>,
     stop: oneshot::Sender<()>,
-    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    serving: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
 async fn served(token: Option<&str>, with_faults: bool) -> Served {
+    served_with(token, with_faults, Patience::default()).await
+}
+
+async fn served_with(token: Option<&str>, with_faults: bool, patience: Patience) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let disk = rkv_storage::Faults::default();
     let engine = engine(dir.path(), disk.clone());
     let faults = with_faults.then(|| FaultsHandle::new(Arc::new(FaultSwitch::new()), disk));
     let state = Arc::new(NodeState::default());
-    let http = Http::new(engine, token.map(str::to_owned), faults, state.clone());
+    let token = token.map(str::to_owned);
+    let watched = Watched::default();
+    let http = Http::new(
+        engine.clone(),
+        token,
+        faults,
+        state.clone(),
+        watched,
+        patience,
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
     let until = async { drop(stopped.await) };
     Served {
         base,
+        engine,
         state,
         stop,
-        serving: tokio::spawn(serve(listener, router(http), until)),
+        serving: tokio::spawn(serve(listener, router(http), patience, until)),
         _dir: dir,
     }
 }
@@ -234,7 +250,7 @@ async fn one_node_answers_every_path() {
 
     let Served { stop, serving, .. } = node;
     stop.send(()).unwrap();
-    serving.await.unwrap().unwrap();
+    serving.await.unwrap();
 }
 
 /// Lost without it: the command line would not understand a document that is right for scripts.
@@ -400,4 +416,165 @@ async fn the_token_guards_all_but_health() {
     assert_eq!(status, 503, "{refused}");
     assert_eq!(node.ask("DELETE", "/v1/faults", None, token).await.0, 200);
     assert_eq!(node.ask("POST", "/v1/kv/put", put(), token).await.0, 200);
+}
+
+/// What `/metrics` tells, as Prometheus would read it.
+async fn watched(node: &Served) -> super::metrics::strict::Samples {
+    let (status, text) = node.get("/metrics").await;
+    assert_eq!(status, 200);
+    super::metrics::strict::read(text.as_str().unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// Lost without it: a scraper could not read what a node tells, figures would stand still, or a series a key would fill
+/// the memory of whoever keeps them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_move_and_their_labels_are_bounded() {
+    let node = served(None, false).await;
+    let before = watched(&node).await;
+    let put = node.post("/v1/kv/put", json!({"key": "a", "value": "1"}));
+    assert_eq!(put.await.0, 200);
+    for key in ["a", "absent", ""] {
+        node.post("/v1/kv/get", json!({"key": key})).await;
+    }
+    let refused = node.post("/v1/kv/get", json!({"key": "a", "n": 9}));
+    assert_ne!(refused.await.0, 200);
+    node.post("/v1/ping", json!({"value": 1})).await;
+    let after = watched(&node).await;
+    let moved = |series: &str| after[series] - before[series];
+    for (op, result, by) in [
+        ("put", "ok", 1.0),
+        ("get", "ok", 1.0),
+        ("get", "notfound", 1.0),
+        ("other", "ok", 1.0),
+    ] {
+        let series = format!("rkv_requests_total{{op=\"{op}\",result=\"{result}\"}}");
+        assert_eq!(moved(&series), by, "{series}");
+    }
+    assert!(moved("rkv_requests_total{op=\"get\",result=\"usage\"}") >= 1.0);
+    assert_eq!(after["rkv_partitions{health=\"ok\"}"], 16.0);
+    assert_eq!(after["rkv_members{state=\"valid\"}"], 1.0);
+    assert_eq!(after["rkv_ring_ownership_ratio{node=\"node1\"}"], 1.0);
+    assert_eq!(moved("rkv_copies_entries"), 1.0);
+    assert!(moved("rkv_storage_bytes{backend=\"\"}") > 0.0);
+
+    for number in 0..1_000 {
+        let key = format!("key-{number}");
+        node.engine.get(
+            node.engine.default_keyspace(),
+            key.as_bytes(),
+            &rkv_quorum::policy::GetOptions::default(),
+            Box::new(drop),
+        );
+    }
+    let later = watched(&node).await;
+    let series = |samples: &super::metrics::strict::Samples| -> Vec<String> {
+        samples.keys().cloned().collect()
+    };
+    assert_eq!(
+        series(&before),
+        series(&later),
+        "a thousand keys made series"
+    );
+    assert!(later["rkv_request_duration_seconds_count{op=\"get\",result=\"ok\"}"] >= 500.0);
+}
+
+/// Lost without it: whoever reaches the port could read what the cluster does; or a load balancer, which has no token,
+/// would take every node for dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_need_the_token_and_health_does_not() {
+    let node = served(Some("secret"), false).await;
+    node.state.set_ready();
+    assert_eq!(node.get("/metrics").await.0, 401);
+    let with_token = node.ask("GET", "/metrics", None, Some("secret")).await;
+    assert_eq!(with_token.0, 200);
+    for path in ["live", "ready", "cluster"] {
+        assert_eq!(node.get(&format!("/health/{path}")).await.0, 200, "{path}");
+    }
+}
+
+/// Speaks as no client library does; returns what came until the connection ended, which it must.
+async fn rude(
+    node: &Served,
+    said: &[u8],
+    then: impl AsyncFnOnce(&mut tokio::net::TcpStream),
+) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let address = node.base.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(said).await.unwrap();
+    then(&mut stream).await;
+    let mut text = Vec::new();
+    let ended = tokio::time::timeout(
+        std::time::Duration::from_secs(30),
+        stream.read_to_end(&mut text),
+    );
+    // A reset is an end as well.
+    let _ = ended.await.expect("the connection is ended");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Lost without it: a few hundred clients that say nothing, or never the whole, keep everybody else out for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_clients_lose_their_places() {
+    use tokio::io::AsyncWriteExt;
+    let short = std::time::Duration::from_millis(300);
+    let patience = Patience {
+        headers: short,
+        body: short,
+        answer: short,
+    };
+    let node = served_with(None, false, patience).await;
+    let nothing = async |_: &mut tokio::net::TcpStream| {};
+    assert_eq!(rude(&node, b"", nothing).await, "");
+    rude(
+        &node,
+        b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Endless: a",
+        async |stream| {
+            // byte by byte, until it is not heard any more
+            while stream.write_all(b"a").await.is_ok() {
+                tokio::time::sleep(short / 20).await;
+            }
+        },
+    )
+    .await;
+    let endless = vec![b'a'; 1 << 20];
+    let refused = rude(&node, b"GET / HTTP/1.1\r\nX: ", async |stream| {
+        let _ = stream.write_all(&endless).await;
+    });
+    assert!(!refused.await.contains("200 OK"));
+    let announced = b"POST /v1/kv/get HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{";
+    let told = rude(&node, announced, nothing).await;
+    assert!(
+        told.starts_with("HTTP/1.1 400") && told.contains("slow_body"),
+        "{told}"
+    );
+    let idle = rude(
+        &node,
+        b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n",
+        nothing,
+    );
+    assert!(idle.await.starts_with("HTTP/1.1 200"));
+    assert_eq!(node.get("/health/live").await.0, 200);
+}
+
+/// Lost without it: clients that ask and never read keep their places, and what they asked for in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_never_read_lose_their_places() {
+    use tokio::io::AsyncWriteExt;
+    let patience = Patience {
+        answer: std::time::Duration::from_millis(300),
+        ..Patience::default()
+    };
+    let node = served_with(None, false, patience).await;
+    let address = node.base.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let asking = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        // until nothing is taken any more because nothing is answered any more, and then until the end
+        while stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .is_ok()
+        {}
+    });
+    asking.await.expect("the connection is ended");
 }

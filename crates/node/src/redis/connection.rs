@@ -19,6 +19,7 @@ use super::listener::stopped;
 use super::many::Each;
 use super::operation::Ask;
 use super::output::{Output, SLICES};
+use super::pace::Pace;
 use super::pipeline::Pipeline;
 use super::server::{Admitted, FREE_BYTES};
 use super::session::Session;
@@ -30,10 +31,6 @@ use super::{expire, own};
 const TURN: usize = 256;
 /// The least and the most that one read asks for; within a large value as much as has come of it.
 const READ_BYTES: std::ops::RangeInclusive<usize> = (16 << 10)..=(64 << 10);
-/// A client that takes nothing of what is written for so long is gone.
-const STALLED: Duration = Duration::from_secs(60);
-/// Within this time a client has proved itself.
-const AUTH_WITHIN: Duration = Duration::from_secs(10);
 /// A connection that is to close waits so long for its last answers, and for its client to take them.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// So long is read and thrown away what a client sent that is told an error and closed: else the error could be lost.
@@ -59,8 +56,10 @@ pub(super) struct Connection {
     closing: Option<Instant>,
     /// Its place in the stream is lost, or it was refused.
     is_refused: bool,
-    /// Output waits since then, without having got shorter.
-    stalled: Option<Instant>,
+    /// The request that has not wholly come.
+    arriving: Pace,
+    /// The replies that the socket does not take.
+    leaving: Pace,
 }
 
 /// How a turn ended.
@@ -90,7 +89,8 @@ impl Connection {
             is_ended: false,
             closing: None,
             is_refused: false,
-            stalled: None,
+            arriving: Pace::default(),
+            leaving: Pace::default(),
         }
     }
 
@@ -103,7 +103,7 @@ impl Connection {
             if self.flush(&writer).is_err() {
                 return;
             }
-            self.tell();
+            self.tell(turn);
             let has_room = turn == Turn::Full && !self.pipeline.is_full(self.output.len());
             if turn == Turn::More || has_room {
                 tokio::task::yield_now().await;
@@ -345,6 +345,7 @@ impl Connection {
 
     fn read(&mut self, bytes: usize) {
         self.pipeline.counted.input_bytes += bytes as u64;
+        self.arriving.moved(bytes);
         self.read_bytes = if bytes >= self.read_bytes {
             self.read_bytes.saturating_mul(2).min(*READ_BYTES.end())
         } else {
@@ -367,21 +368,29 @@ impl Connection {
                 Ok(bytes) => {
                     self.output.sent(bytes);
                     self.pipeline.counted.output_bytes += bytes as u64;
-                    self.stalled = None;
+                    self.leaving.moved(bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stalled.get_or_insert_with(Instant::now);
-                    break;
+                    self.leaving.begin(Instant::now());
+                    return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        self.leaving.end();
         Ok(())
     }
 
     /// Tells others what was done in the turn.
-    fn tell(&mut self) {
+    fn tell(&mut self, turn: Turn) {
+        let is_owed = turn == Turn::Idle && !self.input.is_empty();
+        if self.pipeline.counted.commands > 0 || !is_owed {
+            self.arriving.end();
+        }
+        if is_owed {
+            self.arriving.begin(Instant::now());
+        }
         if self.pipeline.counted.commands > 0 {
             let mut shown = self.admitted.client.shown.lock();
             shown.last = Instant::now();
@@ -396,11 +405,13 @@ impl Connection {
 
     /// When the connection ends unless something happens.
     fn deadline(&self) -> Option<Instant> {
-        let proves_until =
-            (!self.session.is_authenticated()).then_some(self.admitted.client.since + AUTH_WITHIN);
-        let stalls_until = self.stalled.map(|since| since + STALLED);
+        let patience = &self.admitted.server.config.patience;
+        let proves_until = (!self.session.is_authenticated())
+            .then_some(self.admitted.client.since + patience.auth);
+        let arrives_until = self.arriving.until(patience.slow);
+        let leaves_until = self.leaving.until(patience.slow);
         let closes_until = self.closing.map(|since| since + CLOSE_WITHIN);
-        let all = [proves_until, stalls_until, closes_until];
+        let all = [proves_until, arrives_until, leaves_until, closes_until];
         all.into_iter().flatten().min()
     }
 }

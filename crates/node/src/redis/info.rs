@@ -11,6 +11,7 @@ use rkv_resp::Reply;
 use rkv_wire::message::TransferKind;
 
 use super::server::Server;
+use crate::process::{cpu_seconds, resident_bytes};
 
 /// The version of Redis whose clients are at home here.
 pub(super) const REDIS_VERSION: &str = "7.4.0";
@@ -267,22 +268,4 @@ fn peak_bytes() -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kb: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kb << 10)
-}
-
-/// The process' memory, where the system tells it.
-fn resident_bytes() -> Option<u64> {
-    const PAGE_BYTES: u64 = 4096;
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * PAGE_BYTES)
-}
-
-/// What the process took of the processors, for itself and in the system.
-fn cpu_seconds() -> Option<(f64, f64)> {
-    const TICKS_PER_S: f64 = 100.0;
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the program's name in parentheses, and may hold spaces.
-    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / TICKS_PER_S);
-    Some((seconds()?, seconds()?))
 }

@@ -8,9 +8,10 @@
 //! what is known of its client ([`credentials`] who it is) · [`operation`] what a command asks of one key, by family:
 //! [`strings`], [`look`], [`expire`], [`own`], [`about_key`] and [`wait`]; [`many`] requests of several keys, [`keyspace`] of
 //! all · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
-//! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way. Beside it: [`server`] what
+//! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way; [`pace`] how slow
+//! a client may be. Beside it: [`server`] what
 //! all connections share: [`client`] who they are, [`stats`] and [`command_stats`] what was counted, [`slow_log`] what was
-//! slow; [`info`], [`settings`] and [`about_node`] what it tells of itself, [`cluster`] what of the ring.
+//! slow; [`info`], [`settings`], [`metrics`] and [`about_node`] what it tells of itself, [`cluster`] what of the ring.
 
 mod about_key;
 mod about_node;
@@ -27,9 +28,11 @@ mod lanes;
 mod listener;
 mod look;
 mod many;
+mod metrics;
 mod operation;
 mod output;
 mod own;
+mod pace;
 mod pipeline;
 mod server;
 mod session;
@@ -43,4 +46,5 @@ mod tests;
 mod wait;
 
 pub(crate) use listener::serve;
+pub(crate) use metrics::RedisFigures;
 pub(crate) use server::RedisConfig;

@@ -17,6 +17,9 @@ use super::cluster::Snapshots;
 use super::slow_log::SlowLog;
 use super::stats::Stats;
 
+use super::metrics::RedisFigures;
+use super::pace::Patience;
+
 /// What a single argument may measure beyond the largest value: such a value gets the store's error and keeps its
 /// connection.
 const MIN_BULK_BYTES: usize = 1 << 20;
@@ -41,6 +44,10 @@ pub(crate) struct RedisConfig {
     pub(crate) connections: usize,
     /// `advertise.redis`: what clients are told.
     pub(crate) announced: String,
+    /// How long a client may take.
+    pub(crate) patience: Patience,
+    /// What is counted, for whoever reads it elsewhere.
+    pub(crate) figures: RedisFigures,
 }
 
 impl Default for RedisConfig {
@@ -51,6 +58,8 @@ impl Default for RedisConfig {
             databases: vec!["default".to_owned()],
             connections: 10_000,
             announced: String::new(),
+            patience: Patience::default(),
+            figures: RedisFigures::default(),
         }
     }
 }
@@ -63,7 +72,7 @@ pub(super) struct Server {
     /// 40 hexadecimal digits, drawn at each start.
     pub(super) run_id: String,
     pub(super) started: Instant,
-    pub(super) stats: Stats,
+    pub(super) stats: Arc<Stats>,
     pub(super) slow_log: SlowLog,
     /// The ring as cluster clients are told it.
     pub(super) snapshots: Snapshots,
@@ -81,11 +90,11 @@ impl Server {
         }
         Server {
             engine,
+            stats: config.figures.stats.clone(),
             config,
             local,
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started: Instant::now(),
-            stats: Stats::default(),
             slow_log: SlowLog::default(),
             snapshots: Snapshots::default(),
             clients: Mutex::new(BTreeMap::new()),
@@ -132,6 +141,7 @@ impl Server {
             return None;
         }
         self.stats.connections.fetch_add(1, Ordering::Relaxed);
+        self.stats.open.fetch_add(1, Ordering::Relaxed);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let client = Arc::new(Client::new(id, addr, fd));
         clients.insert(client.id, client.clone());
@@ -194,5 +204,6 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         self.buffers(0);
         self.server.clients.lock().remove(&self.client.id);
+        self.server.stats.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -11,6 +11,8 @@ use super::command_stats::{Called, CommandStats};
 /// Figures since the start, or since CONFIG RESETSTAT.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
+    /// Connected now: the one that no reset touches.
+    pub(super) open: AtomicU64,
     pub(super) connections: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) commands: AtomicU64,

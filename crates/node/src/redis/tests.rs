@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 
 use super::{RedisConfig, serve};
 
+mod slow;
+
 /// A world with nobody else in it.
 struct Alone {
     started: Instant,

@@ -114,7 +114,7 @@ impl Actor {
         let sound = answered.is_ok();
         let (lacking, refused, upto, body) = match answered {
             Ok((lacking, upto, body)) => {
-                cx.budget.spend(cx.now_ms, body.len());
+                cx.spend(Urgency::Repair, body.len());
                 (lacking, None, upto, body)
             }
             Err(refused) => (Vec::new(), Some(refused), start, Bytes::new()),

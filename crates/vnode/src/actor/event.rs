@@ -5,7 +5,8 @@ use rkv_ring::NodeName;
 use rkv_storage::{Batch, Error, Store};
 use rkv_wire::message::{Answer, Command, Message, RequestId, Role};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Urgency};
+use crate::figures::Counters;
 use crate::phase::Phase;
 use crate::settings::{Limits, Settings};
 use crate::view::View;
@@ -136,6 +137,8 @@ pub struct Cx<'a> {
     pub sweeps: &'a Limits,
     /// How many bytes transfers may send.
     pub budget: &'a Budget,
+    /// What is counted for whoever watches the node.
+    pub figures: &'a Counters,
     /// Since when each reachable member has been known to hold no counted hint for this copy; `None`: one does or has
     /// not told.
     pub hints_clear_since: Option<u64>,
@@ -146,6 +149,12 @@ pub struct Cx<'a> {
 }
 
 impl Cx<'_> {
+    /// A page of a transfer leaves.
+    pub(crate) fn spend(&self, urgency: Urgency, bytes: usize) {
+        self.budget.spend(self.now_ms, bytes);
+        self.figures.sent(urgency, bytes);
+    }
+
     /// The phase of a copy that may lack anything, from now on.
     pub(super) fn lossy(&self) -> Phase {
         Phase::CatchingUp {

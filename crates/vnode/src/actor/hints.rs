@@ -177,6 +177,7 @@ impl Actor {
                 if !writes.is_empty() {
                     self.write(cx, writes, false, Then::Nothing, effects);
                 }
+                cx.figures.drained(drain.delivered - delivered);
                 if drain.delivered > delivered {
                     self.hinting.backoff.moved();
                 }

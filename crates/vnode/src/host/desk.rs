@@ -37,6 +37,11 @@ impl Desk {
         }
     }
 
+    /// How many events wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.mailbox.lock().len()
+    }
+
     /// Leaves an event for whoever is with the actor; a command that finds the mailbox full is given back.
     fn leave(&self, event: Event) -> Result<(), ReplyTo> {
         let mut mailbox = self.mailbox.lock();
@@ -92,6 +97,7 @@ impl Host {
     }
 
     pub(super) fn to_copy(&self, copy: CopyId, from: &NodeName, message: Message) {
+        self.figures.came(&message);
         let from = from.clone();
         self.tell(copy, Event::Message { from, message });
     }
@@ -123,6 +129,7 @@ impl Host {
                     return;
                 };
                 if let Err(to) = desk.leave(event) {
+                    self.figures.turned_away();
                     outbox.answers.push((to, Answer::Busy, Bytes::new()));
                     return;
                 }
@@ -173,6 +180,7 @@ impl Host {
             limits: &self.limits,
             sweeps: &self.sweeps,
             budget: &self.budget,
+            figures: &self.figures,
             hints_clear_since,
             clock_fits: self.clock_fits.load(Ordering::Relaxed),
             has_entries: running.is_some_and(|running| running.service.has_entries()),
@@ -210,7 +218,10 @@ impl Host {
                 self.store.drop_range(start, end, done);
             }
             Effect::Answer { to, answer, body } => outbox.answers.push((to, answer, body)),
-            Effect::Send { to, message } => self.world.send(&to, message),
+            Effect::Send { to, message } => {
+                self.figures.leaves(&message);
+                self.world.send(&to, message);
+            }
             Effect::MoveReady { attempt, to } => outbox.ready.push((copy.partition, attempt, to)),
             Effect::MoveBroken { attempt } => outbox.broken.push((copy.partition, attempt)),
             Effect::Pull(from) => outbox.pulls.push(from),

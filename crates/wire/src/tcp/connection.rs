@@ -2,7 +2,7 @@
 //!
 //! Three things at once, in one task: what arrives is decoded and handed on, what waits is written, and each end says
 //! every second that it lives (unless it has just said something). Who hears nothing for three such seconds takes the
-//! other for hung: its kernel may go on taking bytes that nobody reads. The signs of life go one way each, without
+//! other for hung: its kernel may go on taking bytes that nobody reads. So is one that speaks and takes nothing. The signs of life go one way each, without
 //! asking, so that a long body on a slow line does not make its receiver look dead.
 
 use std::collections::VecDeque;
@@ -38,6 +38,8 @@ pub(super) enum Ending {
     Io(#[from] io::Error),
     #[error("nothing heard for {0} beats")]
     Silent(u32),
+    #[error("nothing of what was written was taken for {0} beats")]
+    Stuck(u32),
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("replaced: {0}")]
@@ -57,6 +59,8 @@ struct Signs {
     heard: AtomicBool,
     /// Something was written since the last beat.
     said: AtomicBool,
+    /// A write is under way.
+    writing: AtomicBool,
     /// A beat is to be written.
     beat_due: AtomicBool,
 }
@@ -194,6 +198,7 @@ impl Connection<'_> {
                     };
                 }
             }
+            signs.writing.store(true, Ordering::Relaxed);
             while !outgoing.batch.is_done() {
                 let mut pieces = [IoSlice::new(&[]); PIECES];
                 let filled = outgoing.batch.fill(&mut pieces);
@@ -204,6 +209,7 @@ impl Connection<'_> {
                 }
                 signs.said.store(true, Ordering::Relaxed);
             }
+            signs.writing.store(false, Ordering::Relaxed);
         }
     }
 
@@ -214,6 +220,7 @@ impl Connection<'_> {
         // After a pause of this process the other end gets its time again.
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent = 0;
+        let mut stuck = 0;
         loop {
             tokio::select! {
                 _ = beat.tick() => {
@@ -224,7 +231,15 @@ impl Connection<'_> {
                     if silent >= timings.silent_beats {
                         return Ending::Silent(silent);
                     }
-                    if !signs.said.swap(false, Ordering::Relaxed) {
+                    let said = signs.said.swap(false, Ordering::Relaxed);
+                    stuck = match signs.writing.load(Ordering::Relaxed) && !said {
+                        true => stuck + 1,
+                        false => 0,
+                    };
+                    if stuck >= timings.stuck_beats {
+                        return Ending::Stuck(stuck);
+                    }
+                    if !said {
                         signs.beat_due.store(true, Ordering::Relaxed);
                         self.queue.wake();
                     }
