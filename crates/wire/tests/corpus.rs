@@ -302,10 +302,14 @@ fn report(copy: CopyId, totals: Totals) -> Report {
         ring: Some(ring().id()),
         digest: "00".into(),
         version: "0.1.0".into(),
+        clock: 0,
+        newest: 9,
         copies: vec![CopyReport {
             copy,
             state: CopyState::Sending,
             totals,
+            live: 1,
+            whole: true,
         }],
         hints: vec![HintReport {
             copy,
