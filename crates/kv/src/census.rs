@@ -4,6 +4,7 @@
 //! move or catch up that is about right and no more. What members report is kept for a moment, so that asking all the
 //! time costs nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,11 +39,7 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    fn of(
-        view: &View,
-        reports: &std::collections::BTreeMap<NodeName, Report>,
-        at_ms: u64,
-    ) -> Census {
+    fn of(view: &View, reports: &BTreeMap<NodeName, Report>, at_ms: u64) -> Census {
         let of_copy = |node: &NodeName, partition: Partition| {
             let mut copies = reports.get(node)?.copies.iter();
             let copy = copies.find(|c| (c.copy.service, c.copy.partition) == (KV, partition))?;
@@ -106,7 +103,13 @@ impl Engine {
             self.census(Box::new(|_| ()));
         }
         let now = self.census_known().or(known);
-        now.map_or(0, |census| census.total())
+        now.map_or_else(|| self.own_census().total(), |census| census.total())
+    }
+
+    /// By the copies of this node alone: all there is where it has one of each partition.
+    fn own_census(&self) -> Census {
+        let own = BTreeMap::from([(self.me().clone(), self.host().report())]);
+        Census::of(&self.view(), &own, self.now_ms())
     }
 
     fn is_old(&self, census: &Census) -> bool {

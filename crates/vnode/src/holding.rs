@@ -3,19 +3,26 @@
 //! Writes leave in order and land in order; until one has landed, reads see it here. The totals follow each write as
 //! it leaves, so at any point of the copy's order they say what the copy amounts to. What is dead by a keyspace's floor
 //! is neither seen nor counted, though it may be in the store still.
+//!
+//! Beside this file: `count` what it amounts to · `floors` what of it is dead.
+
+mod count;
+mod floors;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rkv_ring::{Floors, PartitionCount};
+use rkv_ring::PartitionCount;
 use rkv_storage::{Batch, Error, Space, Store, StoreKey};
 use rkv_wire::message::{CopyId, Totals};
 
 use crate::actor::Effect;
-use crate::hint::{Addressed, Hint};
+use crate::hint::Addressed;
 use crate::mask::Mask;
-use crate::vnode::{Cut, Nature, Vnode};
+use crate::vnode::{Cut, Vnode};
+
+use count::{Tally, earlier, newest_of_hint, note_newest};
 
 /// At most this many writes of one copy are under way; one more is answered with BUSY.
 pub const MAILBOX: usize = 4096;
@@ -95,146 +102,6 @@ impl Holding {
         let slots = self.partitions.slots(self.id.partition);
         StoreKey::range(space, self.id.service.0, slots)
     }
-
-    /// Counts what the copy amounts to, and finds out whether something dead is still there. Not while a range is on its
-    /// way out, which would be counted too.
-    pub fn count(&mut self, store: &dyn Store, vnode: &dyn Vnode) -> Result<(), Error> {
-        let (mut tally, mut has_dead) = (Tally::default(), false);
-        let mut first_end_ms = None;
-        let (mut newest, mut has_unstamped) = (BTreeMap::new(), false);
-        let (mut from, to) = self.range(Space::Data);
-        loop {
-            let page = self.stored(store, &from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
-            for (key, stored) in page.entries {
-                let seen = self.mask.above(&key, stored.clone());
-                has_dead |= seen.as_ref() != Some(&stored);
-                if let Some(entry) = seen {
-                    let nature = tally.add(&key, &entry, vnode);
-                    first_end_ms = earlier(first_end_ms, nature.ends_ms);
-                    has_unstamped |= nature.newest == 0;
-                    note_newest(&mut newest, &key, nature.newest);
-                }
-            }
-            match page.next {
-                Some(next) => from = next,
-                None => break,
-            }
-        }
-        self.tally = tally;
-        self.first_end_ms = first_end_ms;
-        self.newest = newest;
-        self.has_unstamped = has_unstamped;
-        has_dead |= self.count_hints(store, vnode)?;
-        self.mask.set(has_dead);
-        self.miscounted = false;
-        self.recent.take();
-        Ok(())
-    }
-
-    /// Counts the hints; whether some are dead.
-    fn count_hints(&mut self, store: &dyn Store, vnode: &dyn Vnode) -> Result<bool, Error> {
-        let (mut hints, mut has_dead) = (Addressed::default(), false);
-        let (mut from, to) = self.range(Space::Hint);
-        loop {
-            let page = self.stored(store, &from, &to, COUNT_PAGE_ENTRIES, COUNT_PAGE_BYTES)?;
-            for (key, stored) in page.entries {
-                let seen = self.mask.above(&key, stored.clone());
-                has_dead |= seen.as_ref() != Some(&stored);
-                if let Some(hint) = seen {
-                    hints.add(&key, &hint);
-                    note_newest(&mut self.newest, &key, newest_of_hint(hint, vnode));
-                }
-            }
-            match page.next {
-                Some(next) => from = next,
-                None => break,
-            }
-        }
-        self.hints = hints;
-        Ok(has_dead)
-    }
-
-    // ---- floors ------------------------------------------------------------------------------------------------------
-
-    /// The floors that it goes by.
-    pub fn floors(&self) -> &Floors {
-        self.mask.floors()
-    }
-
-    /// Goes by floors that are the same as before, so that the next look is a quick one.
-    pub fn rename_floors(&mut self, floors: &Floors) {
-        self.mask.set_floors(floors.clone());
-    }
-
-    /// Goes by these floors from now on: what lies at or below them is not seen and not counted any more. Quick when all
-    /// of it does; otherwise it is counted.
-    pub fn keep_to(&mut self, floors: &Floors, store: &dyn Store, vnode: &dyn Vnode) {
-        self.mask.set_floors(floors.clone());
-        self.mask.set(true);
-        self.recent.take();
-        let mut newest = self.newest.iter();
-        let all_dead = newest.all(|(keyspace, newest)| *newest <= floors.of(*keyspace));
-        let counted = if all_dead && !self.has_unstamped {
-            self.tally = Tally::default();
-            self.first_end_ms = None;
-            match self.hints.count() {
-                0 => Ok(()),
-                _ => self.count_hints(store, vnode).map(drop),
-            }
-        } else if !self.drops.is_empty() {
-            self.miscounted = true;
-            Ok(())
-        } else {
-            self.count(store, vnode)
-        };
-        self.miscounted |= counted.is_err();
-    }
-
-    /// What is left above its floor of an entry that comes to be held under `key`.
-    pub fn above(&self, key: &[u8], entry: Bytes) -> Option<Bytes> {
-        self.mask.above(key, entry)
-    }
-
-    /// Whether something dead may be in the store.
-    pub fn is_masked(&self) -> bool {
-        self.mask.is_on()
-    }
-
-    /// Nothing dead is there any more, or the rest is on its way out.
-    pub fn unmask(&mut self) {
-        self.mask.set(false);
-    }
-
-    /// What to write so that nothing dead is left in a page of `space`, and where to go on. The hint of a key of which
-    /// nothing is held says nothing either.
-    pub fn dead(
-        &self,
-        store: &dyn Store,
-        space: Space,
-        from: &Bytes,
-        entries: usize,
-        bytes: usize,
-    ) -> Result<(Vec<Write>, Option<Bytes>), Error> {
-        let end = self.range(space).1;
-        let page = self.stored(store, from, &end, entries, bytes)?;
-        let mut writes = Vec::new();
-        for (key, stored) in page.entries {
-            let seen = self.mask.above(&key, stored.clone());
-            let says_nothing = space == Space::Hint
-                && Hint::decode(stored.clone()).is_some_and(|hint| hint.entry.is_none())
-                && self
-                    .get(store, &StoreKey::respace(&key, Space::Data))?
-                    .is_none();
-            if says_nothing {
-                writes.push((key, None));
-            } else if seen.as_ref() != Some(&stored) {
-                writes.push((key, seen));
-            }
-        }
-        Ok((writes, page.next))
-    }
-
-    // ---- figures -----------------------------------------------------------------------------------------------------
 
     /// How many of its entries are values.
     pub fn live(&self) -> u64 {
@@ -517,64 +384,10 @@ impl Holding {
     }
 }
 
-const COUNT_PAGE_ENTRIES: usize = 4096;
-const COUNT_PAGE_BYTES: usize = 4 << 20;
-
 /// The first key behind `key`.
 pub fn after(key: &[u8]) -> Bytes {
     let mut next = Vec::with_capacity(key.len() + 1);
     next.extend_from_slice(key);
     next.push(0);
     Bytes::from(next)
-}
-
-fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    a.into_iter().chain(b).min()
-}
-
-/// What entries amount to.
-#[derive(Debug, Clone, Copy, Default)]
-struct Tally {
-    totals: Totals,
-    /// How many are values.
-    live: u64,
-}
-
-impl Tally {
-    /// One more.
-    fn add(&mut self, key: &[u8], value: &[u8], vnode: &dyn Vnode) -> Nature {
-        let nature = vnode.nature(value);
-        self.live += u64::from(nature.is_value);
-        let totals = &mut self.totals;
-        totals.entries += 1;
-        totals.bytes += (key.len() + value.len()) as u64;
-        totals.hash = totals.hash.wrapping_add(entry_hash(key, nature.digest));
-        nature
-    }
-
-    fn remove(&mut self, key: &[u8], value: &[u8], vnode: &dyn Vnode) {
-        let nature = vnode.nature(value);
-        self.live = self.live.saturating_sub(u64::from(nature.is_value));
-        let totals = &mut self.totals;
-        totals.entries = totals.entries.saturating_sub(1);
-        let bytes = (key.len() + value.len()) as u64;
-        totals.bytes = totals.bytes.saturating_sub(bytes);
-        totals.hash = totals.hash.wrapping_sub(entry_hash(key, nature.digest));
-    }
-}
-
-fn entry_hash(key: &[u8], digest: u64) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(key, digest)
-}
-
-fn newest_of_hint(hint: Bytes, vnode: &dyn Vnode) -> u64 {
-    let entry = Hint::decode(hint).and_then(|hint| hint.entry);
-    entry.map_or(0, |entry| vnode.nature(&entry).newest)
-}
-
-fn note_newest(newest: &mut BTreeMap<u32, u64>, key: &[u8], time: u64) {
-    if let Some(keyspace) = StoreKey::keyspace_of(key) {
-        let known = newest.entry(keyspace).or_default();
-        *known = (*known).max(time);
-    }
 }

@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::settings::Permit;
 
 /// Entries looked at in one step of a sweep, and about how many bytes.
-const PAGE_ENTRIES: usize = 4096;
+const PAGE_ENTRIES: usize = 2048;
 const PAGE_BYTES: usize = 4 << 20;
 
 /// A sweep through a copy's store.
