@@ -77,6 +77,8 @@ pub struct Engine {
     /// How many keys there were when they were counted last.
     census: Mutex<Option<Arc<Census>>>,
     incarnations: Mutex<BTreeMap<NodeName, Incarnation>>,
+    /// When the connection to a node was last lost, or refused.
+    lost_ms: Mutex<BTreeMap<NodeName, u64>>,
     default: Keyspace,
     bounds: Bounds,
 }
@@ -124,6 +126,7 @@ impl Engine {
             flushes: Mutex::new(Vec::new()),
             census: Mutex::new(None),
             incarnations: Mutex::new(BTreeMap::new()),
+            lost_ms: Mutex::new(BTreeMap::new()),
             default,
             bounds,
         });
@@ -270,6 +273,23 @@ impl Engine {
             .collect();
         let now_ms = self.world.now_ms();
         self.coordinator.node_lost(node, &requests, now_ms);
+    }
+
+    /// The connection to `node` was lost, or refused: nothing routes by that, for gossip decides who is up; but clients
+    /// that ask where to go are not sent there meanwhile.
+    pub fn connection_lost(&self, node: &NodeName) {
+        if self.view().ring().members.contains_key(node) {
+            let now_ms = self.world.now_ms();
+            self.lost_ms.lock().insert(node.clone(), now_ms);
+        }
+    }
+
+    /// Nodes to which the connection was lost or refused within the last `within_ms`.
+    pub fn lost_lately(&self, within_ms: u64) -> Vec<NodeName> {
+        let now_ms = self.world.now_ms();
+        let mut lost_ms = self.lost_ms.lock();
+        lost_ms.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < within_ms);
+        lost_ms.keys().cloned().collect()
     }
 
     /// Time passed; to be called some twenty times a second.

@@ -53,6 +53,13 @@ impl Handler for Inbox {
             return;
         }
         if let Some(engine) = self.engine.upgrade() {
+            engine.connection_lost(name);
+            engine.unreachable(name, &undelivered);
+        }
+    }
+
+    fn overloaded(&self, name: &NodeName, undelivered: Vec<Envelope>) {
+        if let Some(engine) = self.engine.upgrade() {
             engine.unreachable(name, &undelivered);
         }
     }

@@ -17,6 +17,10 @@ use rkv_ring::Slot;
 use self::snapshot::Snapshot;
 use super::server::Server;
 
+/// A node whose connection broke is left out for so long: within this time gossip says whether it is down. Clients ask
+/// again at once when a node dies, and would be sent to it once more.
+const LOST_MS: u64 = 2_000;
+
 /// The snapshot last made.
 #[derive(Default)]
 pub(super) struct Snapshots {
@@ -27,8 +31,9 @@ impl Snapshots {
     /// That of the view by which requests are routed now.
     fn now(&self, server: &Server) -> Arc<Snapshot> {
         let view = server.engine.view();
+        let lost = server.engine.lost_lately(LOST_MS);
         if let Some(last) = self.last.load_full()
-            && last.is_of(&view)
+            && last.is_of(&view, &lost)
         {
             return last;
         }
@@ -37,7 +42,7 @@ impl Snapshots {
         } else {
             server.config.announced.clone()
         };
-        let made = Arc::new(Snapshot::of(view, &own));
+        let made = Arc::new(Snapshot::of(view, lost, &own));
         self.last.store(Some(made.clone()));
         made
     }

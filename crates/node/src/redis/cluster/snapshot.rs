@@ -17,6 +17,8 @@ use super::told;
 /// One view, ready to be told.
 pub(super) struct Snapshot {
     view: Arc<View>,
+    /// Nodes that clients are not sent to although nobody suspects them yet.
+    lost: Vec<NodeName>,
     /// All members, by name.
     pub(super) nodes: Vec<Node>,
     me: usize,
@@ -45,7 +47,7 @@ pub(super) struct Node {
     /// Where other nodes do.
     pub(super) peer_port: u16,
     pub(super) is_me: bool,
-    /// Nobody suspects it.
+    /// Nobody suspects it, and the connection to it did not break lately.
     pub(super) is_up: bool,
     /// It asked to join, and nobody committed that yet.
     pub(super) is_joining: bool,
@@ -65,15 +67,16 @@ pub(super) struct Range {
 }
 
 impl Snapshot {
-    /// The snapshot of a view; `own` is where clients reach this node.
-    pub(super) fn of(view: Arc<View>, own: &str) -> Snapshot {
+    /// The snapshot of a view; the connections to the `lost` broke lately; `own` is where clients reach this node.
+    pub(super) fn of(view: Arc<View>, lost: Vec<NodeName>, own: &str) -> Snapshot {
         let ring = view.ring().clone();
         let members = ring.members.iter();
         let mut nodes: Vec<Node> = members
             .map(|(name, member)| node(&view, name, member.incarnation.0, &member.addresses, own))
             .collect();
-        for (node, member) in nodes.iter_mut().zip(ring.members.values()) {
+        for (node, (name, member)) in nodes.iter_mut().zip(&ring.members) {
             node.is_joining = member.status == Status::Joining;
+            node.is_up &= !lost.contains(name);
         }
         if !nodes.iter().any(|node| node.is_me) {
             // The cluster let this node go.
@@ -105,13 +108,14 @@ impl Snapshot {
             me: nodes.iter().position(|node| node.is_me).unwrap_or(0),
             nodes,
             view,
+            lost,
             written: Default::default(),
         }
     }
 
-    /// Whether it was made of this very view.
-    pub(super) fn is_of(&self, view: &Arc<View>) -> bool {
-        Arc::ptr_eq(&self.view, view)
+    /// Whether it was made of this very view, with the same nodes lost.
+    pub(super) fn is_of(&self, view: &Arc<View>, lost: &[NodeName]) -> bool {
+        Arc::ptr_eq(&self.view, view) && self.lost == lost
     }
 
     /// The number of the ring.

@@ -207,6 +207,11 @@ mod tests {
 
     /// Three members n1 to n3 and eight partitions; n1 looks, and `up` are those that it does not suspect.
     fn snapshot(up: &[&str]) -> Snapshot {
+        snapshot_without(up, Vec::new())
+    }
+
+    /// The same, and the connections to the `lost` broke.
+    fn snapshot_without(up: &[&str], lost: Vec<NodeName>) -> Snapshot {
         let member = |at: u16| Member {
             incarnation: Incarnation(u128::from(at)),
             status: Status::Valid,
@@ -234,7 +239,7 @@ mod tests {
         for node in up {
             view = view.with_node(&(*node).into(), true);
         }
-        Snapshot::of(Arc::new(view), "10.0.0.1:6001")
+        Snapshot::of(Arc::new(view), lost, "10.0.0.1:6001")
     }
 
     fn text(reply: Reply) -> String {
@@ -314,6 +319,14 @@ mod tests {
         let one = info(&snapshot(&[]));
         assert!(one.starts_with("cluster_state:fail\r\n"), "{one}");
         assert!(one.contains("cluster_slots_fail:16384\r\n"), "{one}");
+    }
+
+    #[test]
+    fn a_node_whose_connection_broke_is_not_recommended() {
+        // Lost without it: a client whose node died asks where to go, and is sent to the same node until gossip knows.
+        let lost = snapshot_without(&["n2", "n3"], vec!["n3".into()]);
+        assert_eq!(text(slots(&lost)), text(slots(&snapshot(&["n2"]))));
+        assert!(info(&lost).starts_with("cluster_state:ok"));
     }
 
     #[test]
