@@ -129,7 +129,7 @@ fn what_lies_below_the_floor_is_not_taken() {
     assert_eq!(one.repair("a", &value(7)), Answer::Stored, "it is covered");
     assert_eq!((one.get("a"), one.stored()), (None, 0));
     assert_eq!(one.put("a", &value(8)), Answer::Stored);
-    // A deadline for a value that is dead ends nothing, one for a value to come does.
+    // A deadline for a value that is dead ends nothing; one for a value that is not here is asked for with that.
     let deadline = |of| {
         Object::deadline(Deadline {
             at_ms: Some(1),
@@ -139,8 +139,11 @@ fn what_lies_below_the_floor_is_not_taken() {
     };
     assert_eq!(one.put("b", &deadline(6)), Answer::Stored);
     assert_eq!(one.get("b"), None);
-    assert_eq!(one.put("b", &deadline(9)), Answer::Stored);
-    assert_eq!(one.get("b"), Some(deadline(9)));
+    assert_eq!(one.put("b", &deadline(9)), Answer::NotFound);
+    let mut whole = value(9);
+    whole.merge(&deadline(9));
+    assert_eq!(one.put("b", &whole), Answer::Stored);
+    assert_eq!(one.get("b"), Some(whole));
 }
 
 /// Lost without it: a second flush that comes while the first is still swept, or one that is behind it.
