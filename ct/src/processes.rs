@@ -66,6 +66,7 @@ pub struct Node {
     pub http: u16,
     backend: String,
     durability: String,
+    settings: Vec<String>,
     data: PathBuf,
     child: Option<Child>,
 }
@@ -80,6 +81,16 @@ pub struct Processes {
 impl Processes {
     /// Starts `count` single nodes.
     pub fn start(count: usize, backend: &str, durability: &str) -> Result<Processes> {
+        Processes::start_with(count, backend, durability, &[])
+    }
+
+    /// The same with settings of its own: `KEY=VALUE`.
+    pub fn start_with(
+        count: usize,
+        backend: &str,
+        durability: &str,
+        settings: &[&str],
+    ) -> Result<Processes> {
         let mut folder = tempfile::tempdir()?;
         if std::env::var_os("RKV_CT_KEEP").is_some() {
             folder.disable_cleanup(true);
@@ -97,6 +108,7 @@ impl Processes {
                 http,
                 backend: backend.to_owned(),
                 durability: durability.to_owned(),
+                settings: settings.iter().map(|set| (*set).to_owned()).collect(),
                 child: None,
             };
             node.start()?;
@@ -143,8 +155,8 @@ impl Node {
         ];
         let mut command = Command::new(binary());
         command.args(["start", "--config", config]);
-        for set in sets {
-            command.args(["--set", &set]);
+        for set in sets.iter().chain(&self.settings) {
+            command.args(["--set", set]);
         }
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -157,6 +169,16 @@ impl Node {
         BufReader::new(stdout).read_line(&mut line)?;
         ensure!(line.starts_with("ready "), "{} said {line:?}", self.name);
         Ok(())
+    }
+
+    /// Memory that it has in use.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let child = self.child.as_ref().context("it runs")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.context("VmRSS in kB")?.trim().parse()?;
+        Ok(kib * 1024)
     }
 
     /// Its data folder.
