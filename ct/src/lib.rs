@@ -4,6 +4,7 @@
 //! real nodes for the suites in `ct/tests` · [`replies`] what they reply, held against redis-server.
 
 pub mod check;
+pub mod crowd;
 pub mod history;
 pub mod processes;
 pub mod replies;

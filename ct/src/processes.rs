@@ -182,6 +182,16 @@ impl Node {
         Ok(())
     }
 
+    /// Memory that it has in use.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let child = self.child.as_ref().context("it runs")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.context("VmRSS in kB")?.trim().parse()?;
+        Ok(kib * 1024)
+    }
+
     /// Its data folder.
     pub fn data(&self) -> &Path {
         &self.data

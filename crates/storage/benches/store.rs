@@ -1,4 +1,4 @@
-//! What a get, a put and a group of 64 cost, in memory and on fjall.
+//! What a get, a put and a group of 64 cost, on each backend.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -54,7 +54,7 @@ fn commit_group(store: &dyn Store, first: u32, value: &Bytes, sync: bool) {
 
 fn stores(c: &mut Criterion) {
     let value = Bytes::from(vec![7; 100]);
-    for kind in [BackendKind::Memory, BackendKind::Fjall] {
+    for kind in [BackendKind::Memory, BackendKind::Sled, BackendKind::Fjall] {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let backend = open(kind, dir.path())
             .expect("an empty folder opens")

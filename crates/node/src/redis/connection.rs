@@ -45,8 +45,6 @@ pub(super) struct Connection {
     input: BytesMut,
     /// What the next read asks for.
     read_bytes: usize,
-    /// The input's buffer outgrew [`READ_BYTES`].
-    is_grown: bool,
     output: Output,
     /// The command parsed last.
     command: &'static str,
@@ -83,7 +81,6 @@ impl Connection {
             admitted,
             input: BytesMut::new(),
             read_bytes: *READ_BYTES.start(),
-            is_grown: false,
             output: Output::default(),
             command: "NULL",
             is_ended: false,
@@ -113,14 +110,12 @@ impl Connection {
                 break;
             }
             let may_read = turn == Turn::Idle && !self.is_ended && self.closing.is_none();
-            if may_read {
-                self.make_room();
-            }
+            let room = if may_read { self.room() } else { 0 };
             let deadline = self.deadline().map(tokio::time::Instant::from_std);
             tokio::select! {
                 biased;
                 () = self.pipeline.inbox().wait(), if self.pipeline.is_waiting() => {}
-                read = reader.read_buf(&mut self.input), if may_read => match read {
+                read = receive(&reader, &mut self.input, room), if may_read => match read {
                     Ok(0) => self.is_ended = true,
                     Ok(bytes) => self.read(bytes),
                     Err(_) => return,
@@ -330,17 +325,15 @@ impl Connection {
 
     // ---- bytes -------------------------------------------------------------------------------------------------------
 
-    /// Makes room for the next read: never more than twice what has come, whatever length is claimed.
-    fn make_room(&mut self) {
-        if self.input.is_empty() && self.is_grown {
+    /// What the next read asks for: never more than twice what has come, whatever length is claimed. A connection that
+    /// waits for a request keeps no buffer: most connections of most nodes wait.
+    fn room(&mut self) -> usize {
+        if self.input.is_empty() {
             self.input = BytesMut::new();
-            self.is_grown = false;
         }
         let missing = self.parser.missing(&self.input);
         let most = self.input.len().max(*READ_BYTES.end());
-        let room = missing.clamp(self.read_bytes, most);
-        self.is_grown |= self.input.len() + room > 2 * READ_BYTES.end();
-        self.input.reserve(room);
+        missing.clamp(self.read_bytes, most)
     }
 
     fn read(&mut self, bytes: usize) {
@@ -416,6 +409,23 @@ impl Connection {
     }
 }
 
+/// Reads once something is there, and only then makes room for it.
+async fn receive(reader: &ReadHalf<'_>, input: &mut BytesMut, room: usize) -> io::Result<usize> {
+    loop {
+        reader.readable().await?;
+        input.reserve(room);
+        match reader.try_read_buf(input) {
+            // The system thought so and was wrong.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if input.is_empty() {
+                    *input = BytesMut::new();
+                }
+            }
+            read => return read,
+        }
+    }
+}
+
 async fn until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -424,6 +434,7 @@ async fn until(deadline: Option<tokio::time::Instant>) {
 }
 
 async fn discard(reader: &mut ReadHalf<'_>) {
-    let mut buffer = [0; 4096];
+    // On the heap: else every connection's task would have room for it.
+    let mut buffer = vec![0; 4096];
     while let Ok(1..) = reader.read(&mut buffer).await {}
 }
