@@ -1,9 +1,9 @@
 //! This file answers: how many requests were there, how did they end, and how long did they take?
 //!
 //! For whoever watches the node; nothing is decided by it. A request adds to counters that its thread has to itself
-//! (threads take turns at [`SHARDS`] of them), so that requests on several threads do not meet here. Its time is taken
+//! (threads take turns at 16 of them), so that requests on several threads do not meet here. Its time is taken
 //! from the clock readings that carry it anyway: the one at its beginning, and the one that came with its last answer. A
-//! request that was answered within the call that began it had no second reading: of these one in [`SAMPLED`] is timed
+//! request that was answered within the call that began it had no second reading: of these one in 16 is timed
 //! and counts for all.
 
 use std::cell::Cell;
