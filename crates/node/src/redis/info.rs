@@ -1,7 +1,7 @@
 //! This file answers: what does INFO tell?
 //!
 //! The fields that clients and exporters read of Redis, with what holds here, and three sections of our own. Keys are
-//! those of this node's copies, deleted ones that are not reaped yet among them.
+//! those of the whole cluster, as DBSIZE counts them, a moment old.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};

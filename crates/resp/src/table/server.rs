@@ -28,7 +28,7 @@ pub(super) const SERVER: &[Spec] = &[
         usage: "[section [section ...]]",
         summary: "Returns figures of this node.",
         group: "server",
-        differences: "Has sections of our own: Ring, Quorum, Handoff. Latencystats is empty: `/metrics` has the histograms. Keys are those of this node's copies.",
+        differences: "Has sections of our own: Ring, Quorum, Handoff. Latencystats is empty: `/metrics` has the histograms. Keys are those of the whole cluster, as DBSIZE counts them, a moment old.",
         ..COMMAND
     },
     Spec {
