@@ -8,6 +8,7 @@ use rkv_ring::Incarnation;
 use rkv_wire::codec::{Batch, Decoder, Frame, Kind, Limits};
 use rkv_wire::handshake::{Handshake, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, Remote, Role, Step};
 use rkv_wire::message::{Answer, RequestId};
+use rkv_wire::request::Request;
 use rkv_wire::tcp::{MAX_HANDSHAKES, TcpConfig, TcpTransport, Timings};
 use rkv_wire::{
     Envelope, FaultSwitch, Handler, Identity, Message, Peer, PeerInfo, Secrets, Transport,
@@ -175,14 +176,20 @@ async fn who_takes_nothing_is_hung() {
     let mut stream = by_hand(&node.address).await;
     let question = Envelope {
         clock: 0,
-        message: Message::AskReport { id: RequestId(1) },
+        message: Message::Request {
+            id: RequestId(1),
+            within_ms: 1_000,
+            request: Request::Ring,
+            body: Bytes::new(),
+        },
     };
     let mut batch = Batch::new();
     batch.push(&question).unwrap();
     let mut bytes = BytesMut::new();
     batch.copy_to(&mut bytes);
     stream.write_all(&bytes).await.unwrap();
-    let (_, from) = node.spoke.recv().await.unwrap();
+    let spoke = tokio::time::timeout(PATIENCE, node.spoke.recv()).await;
+    let (_, from) = spoke.expect("the question arrives").unwrap();
     let to = Peer {
         name: from.name,
         address: String::new(),
