@@ -1,8 +1,8 @@
 //! This file answers: how many keys are there, and which?
 //!
 //! Counted over the whole cluster, each key once: of each partition what its first live replica holds. While copies
-//! move or catch up that is about right and no more. What members report is kept for a moment, so that asking all the
-//! time costs nothing.
+//! move or catch up that is about right and no more. Whoever asks is told of a count begun after the asking, so that a
+//! client finds what it has just written; those who ask during a count share the next.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::error::KvError;
 use crate::keyspace::Keyspace;
 use crate::replica::KV;
 
-/// How old a count may be.
+/// How old a count may be that nobody waits for.
 const FRESH_MS: u64 = 200;
 /// How long members may take to report.
 const ASK_MS: u64 = 1_000;
@@ -36,6 +36,14 @@ pub const MOST_KEYS: u32 = 100_000;
 pub(crate) struct Census {
     at_ms: u64,
     live: Vec<u64>,
+}
+
+/// The last count, and who waits for the next.
+#[derive(Default)]
+pub(crate) struct Counting {
+    known: Option<Arc<Census>>,
+    is_under_way: bool,
+    waiting: Vec<Done<Arc<Census>>>,
 }
 
 impl Census {
@@ -98,12 +106,16 @@ impl Engine {
 
     /// How many there were when they were counted last; sees to it that they are counted again if that was long ago.
     pub fn size_known(self: &Arc<Self>) -> u64 {
-        let known = self.census_known();
-        if known.as_ref().is_none_or(|known| self.is_old(known)) {
+        let is_old = |known: &Arc<Census>| self.now_ms() >= known.at_ms + FRESH_MS;
+        if self.census_known().as_ref().is_none_or(is_old) && !self.counting().is_under_way {
             self.census(Box::new(|_| ()));
         }
-        let now = self.census_known().or(known);
-        now.map_or_else(|| self.own_census().total(), |census| census.total())
+        let known = self.census_known();
+        known.map_or_else(|| self.own_census().total(), |census| census.total())
+    }
+
+    fn census_known(&self) -> Option<Arc<Census>> {
+        self.counting().known.clone()
     }
 
     /// By the copies of this node alone: all there is where it has one of each partition.
@@ -112,21 +124,31 @@ impl Engine {
         Census::of(&self.view(), &own, self.now_ms())
     }
 
-    fn is_old(&self, census: &Census) -> bool {
-        self.now_ms() >= census.at_ms + FRESH_MS
+    fn census(self: &Arc<Self>, done: Done<Arc<Census>>) {
+        self.counting().waiting.push(done);
+        self.count();
     }
 
-    fn census(self: &Arc<Self>, done: Done<Arc<Census>>) {
-        if let Some(known) = self.census_known().filter(|known| !self.is_old(known)) {
-            return done(known);
+    /// Counts for all who wait, unless a count is under way: then at its end.
+    fn count(self: &Arc<Self>) {
+        let mut counting = self.counting();
+        if counting.is_under_way || counting.waiting.is_empty() {
+            return;
         }
+        counting.is_under_way = true;
+        let waiting = std::mem::take(&mut counting.waiting);
+        drop(counting);
         let engine = self.clone();
-        let count = Box::new(move |reports| {
+        let counted = Box::new(move |reports| {
             let census = Arc::new(Census::of(&engine.view(), &reports, engine.now_ms()));
-            engine.keep_census(census.clone());
-            done(census);
+            let mut counting = engine.counting();
+            counting.known = Some(census.clone());
+            counting.is_under_way = false;
+            drop(counting);
+            waiting.into_iter().for_each(|done| done(census.clone()));
+            engine.count();
         });
-        self.reports(ASK_MS, count);
+        self.reports(ASK_MS, counted);
     }
 
     /// A live key at random; `None`: there is none. Keys behind a gap in the order of hashes come a little more often.

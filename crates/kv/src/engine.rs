@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rkv_cluster::keeper::Outward;
 use rkv_quorum::clock::{Clock, Drift};
 use rkv_ring::cluster::{AdminReply, AdminRequest, ClusterMessage, Event, Facts, Target};
@@ -17,7 +17,7 @@ use rkv_ring::{Incarnation, NodeName, Partition, Ring, RingId};
 use rkv_vnode::{Host, Router, Upward, View, World};
 use rkv_wire::message::{Answer, Envelope, Message, Report, RequestId, ServiceId};
 
-use crate::census::Census;
+use crate::census::Counting;
 use crate::coordinate::{Coordinator, Now, Reply};
 use crate::figures::Figures;
 use crate::flush::Flush;
@@ -75,7 +75,7 @@ pub struct Engine {
     /// Flushes that wait.
     flushes: Mutex<Vec<Flush>>,
     /// How many keys there were when they were counted last.
-    census: Mutex<Option<Arc<Census>>>,
+    counting: Mutex<Counting>,
     incarnations: Mutex<BTreeMap<NodeName, Incarnation>>,
     /// When the connection to a node was last lost, or refused.
     lost_ms: Mutex<BTreeMap<NodeName, u64>>,
@@ -124,7 +124,7 @@ impl Engine {
             reports: Mutex::new(BTreeMap::new()),
             errands: Mutex::new(Vec::new()),
             flushes: Mutex::new(Vec::new()),
-            census: Mutex::new(None),
+            counting: Mutex::default(),
             incarnations: Mutex::new(BTreeMap::new()),
             lost_ms: Mutex::new(BTreeMap::new()),
             default,
@@ -317,12 +317,8 @@ impl Engine {
         std::mem::take(&mut *self.flushes.lock())
     }
 
-    pub(crate) fn census_known(&self) -> Option<Arc<Census>> {
-        self.census.lock().clone()
-    }
-
-    pub(crate) fn keep_census(&self, census: Arc<Census>) {
-        *self.census.lock() = Some(census);
+    pub(crate) fn counting(&self) -> MutexGuard<'_, Counting> {
+        self.counting.lock()
     }
 
     /// The ring is changing: the errand is tried again at the next tick.

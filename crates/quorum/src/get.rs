@@ -222,7 +222,7 @@ impl Get {
         let notfound_ok = self.policy.notfound_ok;
         let counts = |seat: &Seat<View>| counts_for_r(seat, notfound_ok);
         let answered = self.roster.tally(counts);
-        let counted = (answered.places, needed.places);
+        let counted = answered.of(&needed);
         if answered.meets(&needed) || self.is_absent_everywhere(is_absent) {
             self.phase = Phase::Lingering;
             effects.push(Effect::Done(Ok(GetOutcome {

@@ -148,9 +148,9 @@ impl ErrorKind {
 pub struct QuorumError {
     /// Why.
     pub kind: ErrorKind,
-    /// Places that had to answer.
+    /// Places that had to answer; where they have, the distinct nodes that had to.
     pub needed: usize,
-    /// Places that did, as they should.
+    /// How many of them did, as they should.
     pub got: usize,
     /// Whether some replica may hold the write. False is a promise: it is on no disk and in no message.
     pub maybe_applied: bool,

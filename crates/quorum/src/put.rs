@@ -359,7 +359,7 @@ impl Put {
 
     fn decide(&mut self, late: bool, effects: &mut Vec<Effect>) {
         let stored = self.roster.tally(is_stored);
-        let counted = (stored.places, self.needed.places);
+        let counted = stored.of(&self.needed);
         if stored.meets(&self.needed) {
             self.phase = Phase::Lingering { acked: true };
             effects.push(Effect::Done(Ok(PutOutcome {

@@ -201,6 +201,14 @@ fn as_many_distinct_nodes_as_there_were() {
     assert_eq!(t.begin(), "a@100, b@100");
     assert_eq!(t.stored("a"), "");
     assert_eq!(t.stored("b"), "ok@100 [a0:ok a1:ok b2:ok], end");
+    let mut lost = Talk::of(policy(3, 2, 0), "aab", "");
+    lost.begin();
+    lost.stored("a");
+    let unknown = "UNKNOWN 1 of 2 answered; the write may have been applied";
+    assert!(
+        lost.lost("b", true).starts_with(unknown),
+        "one of two nodes"
+    );
     let mut alone = Talk::of(policy(3, 2, 0), "aaB", "");
     assert_eq!(alone.begin(), "a@100 keys b");
     assert_eq!(alone.stored("a"), "ok@100 [a0:ok a1:ok], end");

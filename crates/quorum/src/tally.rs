@@ -56,6 +56,17 @@ impl Tally {
     pub fn meets(&self, needed: &Tally) -> bool {
         self.places >= needed.places && self.owners >= needed.owners && self.nodes >= needed.nodes
     }
+
+    /// How many there are of how many needed, in a measure that falls short; in places when none does.
+    pub fn of(&self, needed: &Tally) -> (usize, usize) {
+        let measures = [
+            (self.places, needed.places),
+            (self.owners, needed.owners),
+            (self.nodes, needed.nodes),
+        ];
+        let short = measures.into_iter().find(|(is, needed)| is < needed);
+        short.unwrap_or(measures[0])
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +85,7 @@ mod tests {
         tally.count(Role::Owner, 2);
         assert_eq!(tally, needed(2, 2, 1));
         assert!(tally.meets(&needed(2, 2, 1)) && !tally.meets(&needed(2, 0, 2)));
+        assert_eq!(tally.of(&needed(2, 0, 2)), (1, 2), "nodes are lacking");
         tally.count(Role::Fallback, 2);
         assert_eq!(tally, needed(3, 2, 2));
         assert!(tally.meets(&needed(3, 2, 2)) && !tally.meets(&needed(3, 3, 2)));

@@ -10,7 +10,7 @@
 //! - [`command`] which command a request names; [`table`] is the one table of all of them
 //! - [`typed`] a request to the [`Command`] that it asks for; [`set`], [`expire`], [`look`], [`own`], [`slot`],
 //!   [`kill`] and [`node`] hold what follows the name
-//! - `refusals` what is said of Redis commands that are not served
+//! - [`refusals`] what is said of Redis commands that are not served
 //! - [`error`] what a request that asks for nothing possible is told
 //! - [`describe`] the replies of COMMAND, from the table; [`glob`] their patterns; [`markdown`] the same for people
 //! - [`reply`] a [`Reply`] to bytes, RESP2 or RESP3
@@ -30,7 +30,7 @@ pub mod look;
 pub mod markdown;
 pub mod node;
 pub mod own;
-mod refusals;
+pub mod refusals;
 pub mod reply;
 pub mod set;
 pub mod slot;

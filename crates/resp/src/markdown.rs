@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::command::Spec;
+use crate::refusals::FAMILIES;
 use crate::table::TABLE;
 
 const HEAD: &str = "\
@@ -51,7 +52,23 @@ pub fn markdown() -> String {
                 .for_each(|spec| row(spec, &mut text));
         }
     }
+    refused(&mut text);
     text
+}
+
+fn refused(text: &mut String) {
+    text.push_str(
+        "\n## Refused\n\nCOMMAND does not list them, and their arity is not looked at.\n\n",
+    );
+    text.push_str("| commands | told: the name, and |\n|---|---|\n");
+    for family in FAMILIES {
+        let names: Vec<String> = family
+            .names
+            .iter()
+            .map(|name| format!("`{}`", name.to_ascii_uppercase()))
+            .collect();
+        let _ = writeln!(text, "| {} | {} |", names.join(" "), cell(family.text));
+    }
 }
 
 fn row(spec: &Spec, text: &mut String) {

@@ -4,14 +4,16 @@
 //! take them for commands of this server; what neither Redis nor we know is an unknown command.
 
 /// Commands that are refused for one reason.
-struct Family {
+#[derive(Debug)]
+pub struct Family {
     /// In lower case.
-    names: &'static [&'static str],
+    pub names: &'static [&'static str],
     /// Why, and the remedy: follows the command's name.
-    text: &'static str,
+    pub text: &'static str,
 }
 
-const FAMILIES: &[Family] = &[
+/// All that is refused.
+pub const FAMILIES: &[Family] = &[
     Family {
         names: &["setnx", "msetnx"],
         text: "needs a consistent answer and the keyspace is eventual: use plain SET or MSET, or a keyspace with \
@@ -247,7 +249,7 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// Why the command of this name, in any letter case, is refused; none where it is not.
-pub(crate) fn text_for(name: &[u8]) -> Option<&'static str> {
+pub fn text_for(name: &[u8]) -> Option<&'static str> {
     let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
     let family = FAMILIES.iter().find(|family| family.names.iter().any(is));
     family.map(|family| family.text)

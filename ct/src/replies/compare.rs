@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use rkv_resp::command::by_text;
+use rkv_resp::refusals::text_for;
 use rkv_resp::{Reply, ReplyLimits, ReplyParser};
 
 use super::script::{How, Line};
@@ -60,7 +61,8 @@ fn is_listed(line: &Line) -> bool {
     let subcommand = line.words.get(1).map_or(&b""[..], |word| word);
     let whole = [name, &b"|"[..], subcommand].concat();
     let spec = by_text(&whole).or_else(|| by_text(name));
-    spec.is_some_and(|spec| !spec.differences.is_empty())
+    let differs = spec.is_some_and(|spec| !spec.differences.is_empty());
+    differs || text_for(name).is_some()
 }
 
 fn parsed(reply: &[u8]) -> Option<Reply> {

@@ -89,7 +89,7 @@ pub(super) const KEYS: &[Spec] = &[
         categories: &["@keyspace", "@read", "@fast"],
         summary: "Counts the keys of the whole cluster, about right while copies move.",
         group: "server",
-        differences: "Every node counts the whole cluster, so there is nothing to add up: a client that adds up all nodes' answers counts each key once a node.",
+        differences: "Every node counts the whole cluster, so there is nothing to add up: a client that adds up all nodes' answers counts each key once a node. A key whose time has come counts until it is swept, some seconds later.",
         ..COMMAND
     },
     Spec {
