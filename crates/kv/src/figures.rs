@@ -237,6 +237,15 @@ fn turn() -> usize {
     })
 }
 
+/// Whether the next request of this thread that may be answered at once is one of those that are timed.
+pub(crate) fn is_sampled() -> bool {
+    thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
+    COUNT.with(|count| {
+        count.set(count.get().wrapping_add(1));
+        count.get().is_multiple_of(SAMPLED)
+    })
+}
+
 impl Counters {
     /// A request has ended.
     pub(crate) fn ended(&self, op: Op, end: End) {

@@ -33,9 +33,11 @@ impl Keyspace {
     /// Where `key` lies: its slot, and the key of its entry in every store.
     pub fn locate(&self, key: &[u8]) -> (Slot, Bytes) {
         let slot = Slot::of(key);
-        (
-            slot,
-            StoreKey::entry(Space::Data, KV.0, slot.0, self.id, key),
-        )
+        (slot, self.entry(slot, key))
+    }
+
+    /// The key of the entry of `key`, which lies in `slot`, in every store.
+    pub(crate) fn entry(&self, slot: Slot, key: &[u8]) -> Bytes {
+        StoreKey::entry(Space::Data, KV.0, slot.0, self.id, key)
     }
 }

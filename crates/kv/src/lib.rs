@@ -3,11 +3,13 @@
 //! **Invariant:** each request ends exactly once, at the latest at its deadline; "not applied" is said only of a write
 //! that is on no disk and in no message.
 //!
-//! In reading order: [`store`] what may be asked · [`keyspace`] where a key lies · [`coordinate`] who carries a request
+//! In reading order: [`store`] what may be asked · `at_once` what is
+//! answered within the call · [`keyspace`] where a key lies · [`coordinate`] who carries a request
 //! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`flush`] how all of it is emptied · [`census`]
 //! how many keys there are · [`engine`] how a node's machines hang together · [`figures`] how many requests there were
 //! and how they ended · [`error`].
 
+mod at_once;
 pub mod census;
 pub mod coordinate;
 pub mod deadline;

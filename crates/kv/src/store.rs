@@ -295,7 +295,7 @@ impl Engine {
             .ask(&place.node, question, self.now(), tell);
     }
 
-    fn may_read(&self, key: &[u8]) -> Result<(), KvError> {
+    pub(crate) fn may_read(&self, key: &[u8]) -> Result<(), KvError> {
         let most = self.bounds().key_bytes;
         if key.is_empty() || key.len() > most {
             return Err(KvError::Key {

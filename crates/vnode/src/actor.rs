@@ -157,6 +157,12 @@ impl Actor {
         self.holding.newest().max(lost)
     }
 
+    /// Whether a read, and where no disk is waited for a write, is answered in the step that takes it: the copy serves by
+    /// itself, and moves nowhere.
+    pub(crate) fn answers_at_once(&self) -> bool {
+        matches!(self.phase, Phase::Serving) && !self.absorbing && self.giving.out.is_none()
+    }
+
     /// Whether it has something to do beyond answering commands, so that it wants to see time pass.
     pub fn is_restless(&self) -> bool {
         !matches!(self.phase, Phase::Serving | Phase::Absent)

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_ring::{NodeName, Partition, Ring, RingId};
@@ -150,6 +150,11 @@ impl Host {
         self.view.load_full()
     }
 
+    /// The same for a moment: held for long it slows whoever replaces it.
+    pub fn view_now(&self) -> Guard<Arc<View>> {
+        self.view.load()
+    }
+
     /// The number of a service by its name.
     pub fn service_named(&self, name: &str) -> Option<ServiceId> {
         let found = self.services.iter().find(|r| r.service.name() == name);
@@ -180,6 +185,32 @@ impl Host {
         let mine = outbox.take_answer(&ReplyTo::Local(route.id));
         self.hand_on(outbox);
         mine
+    }
+
+    /// The same where the answer is there when this returns: the vnode is idle and waits for nothing. Otherwise nothing has
+    /// happened, and the command is given back.
+    pub fn ask_at_once(
+        &self,
+        route: Route,
+        command: Command,
+        body: Bytes,
+    ) -> Result<(Answer, Bytes), (Command, Bytes)> {
+        let view = self.view.load();
+        let service = route.service;
+        let partition = view.ring().partition_of(route.slot);
+        let desk = self.desk(CopyId { service, partition });
+        let Some(desk) = desk.filter(|_| route.ring == view.id()) else {
+            return Err((command, body));
+        };
+        let asked = Asked {
+            to: ReplyTo::Here,
+            role: route.role,
+            command,
+            body,
+            within_ms: route.within_ms,
+        };
+        let answered = self.run_at_once(desk, asked);
+        answered.map_err(|asked| (asked.command, asked.body))
     }
 
     /// A message came that concerns vnodes. Others are the caller's.

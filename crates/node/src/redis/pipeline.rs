@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rkv_kv::Write;
 use rkv_resp::{Args, Name, Reply, Spec};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -180,8 +181,36 @@ impl Pipeline {
     /// A request of one operation.
     pub(super) fn ask(&mut self, manner: Manner, key: Bytes, ask: Ask) {
         self.open();
+        if let Some(reply) = self.reply_at_once(&key, &ask) {
+            return self.slots.ready(manner, reply);
+        }
         let slot = self.slots.open(manner);
         self.begin(slot, 0, Operation { key, ask });
+    }
+
+    /// The reply to what can be answered within this call: a plain GET or SET while nothing else is under way.
+    fn reply_at_once(&mut self, key: &Bytes, ask: &Ask) -> Option<Reply> {
+        if self.in_flight > 0 {
+            return None;
+        }
+        let engine = &self.server.engine;
+        let keyspace = engine.default_keyspace();
+        match ask {
+            Ask::Get => {
+                let object = engine.get_at_once(keyspace, key)?;
+                let value = object.and_then(|object| object.read(engine.wall_ms()).cloned());
+                note_value(value.as_ref(), &mut self.value_bytes, &mut self.counted);
+                Some(value.map_or(Reply::Null, Reply::Bulk))
+            }
+            Ask::Set(Write::Value { body, at_ms }) => {
+                let is_stored = engine.put_at_once(keyspace, key, body, *at_ms);
+                is_stored.then(|| {
+                    self.remember(key);
+                    Reply::OK
+                })
+            }
+            _ => None,
+        }
     }
 
     /// A request about all keys: it begins when all before it has ended, and nothing begins until it has.

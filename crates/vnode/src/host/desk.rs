@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rkv_ring::{NodeName, Partition};
 use rkv_storage::{Error, Job};
-use rkv_wire::message::{Answer, CopyId, Message, RequestId};
+use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId};
 
 use super::{Host, Upward};
 use crate::actor::{Actor, Asked, Cx, Effect, Event, ReplyTo};
@@ -124,7 +124,7 @@ impl Host {
     pub(super) fn deliver(&self, desk: &Desk, event: Event, outbox: &mut Outbox) {
         let mut event = Some(event);
         loop {
-            let Some(mut actor) = desk.actor.try_lock() else {
+            let Some(actor) = desk.actor.try_lock() else {
                 let Some(event) = event.take() else {
                     return;
                 };
@@ -135,19 +135,58 @@ impl Host {
                 }
                 continue;
             };
-            loop {
-                let next = desk.mailbox.lock().pop_front().or_else(|| event.take());
-                let Some(next) = next else {
-                    break;
-                };
-                self.run(&mut actor, next, outbox);
-            }
-            self.note_restless(desk, &actor);
-            drop(actor);
+            self.serve(desk, actor, event.take(), outbox);
             if desk.mailbox.lock().is_empty() {
                 return;
             }
         }
+    }
+
+    /// Runs what waits, then the event.
+    fn serve(
+        &self,
+        desk: &Desk,
+        mut actor: MutexGuard<'_, Actor>,
+        mut event: Option<Event>,
+        outbox: &mut Outbox,
+    ) {
+        loop {
+            let next = desk.mailbox.lock().pop_front().or_else(|| event.take());
+            let Some(next) = next else {
+                break;
+            };
+            self.run(&mut actor, next, outbox);
+        }
+        self.note_restless(desk, &actor);
+    }
+
+    /// Runs a command whose answer is there when that ends: nobody is with the actor, and neither a disk nor another node
+    /// is waited for. Otherwise nothing happens, and the command is given back.
+    pub(super) fn run_at_once(&self, desk: &Desk, asked: Asked) -> Result<(Answer, Bytes), Asked> {
+        let is_read = matches!(asked.command, Command::Get { .. });
+        if !is_read && !self.store.is_volatile() {
+            return Err(asked);
+        }
+        let Some(mut actor) = desk.actor.try_lock() else {
+            return Err(asked);
+        };
+        if !actor.answers_at_once() || !desk.mailbox.lock().is_empty() {
+            return Err(asked);
+        }
+        let mut outbox = Outbox::default();
+        // Before what others leave meanwhile: that might begin a move, and the answer would wait for it.
+        self.run(&mut actor, Event::Command(asked), &mut outbox);
+        let answered = outbox.take_answer(&ReplyTo::Here);
+        self.note_restless(desk, &actor);
+        drop(actor);
+        while !desk.mailbox.lock().is_empty() {
+            let Some(actor) = desk.actor.try_lock() else {
+                break;
+            };
+            self.serve(desk, actor, None, &mut outbox);
+        }
+        self.hand_on(outbox);
+        Ok(answered.expect("a copy that serves by itself answers in the step"))
     }
 
     fn note_restless(&self, desk: &Desk, actor: &Actor) {
@@ -244,6 +283,7 @@ impl Host {
         let upward = self.upward();
         for (to, answer, body) in outbox.answers {
             match to {
+                ReplyTo::Here => {}
                 ReplyTo::Local(id) => {
                     let me = self.view.load().me().clone();
                     upward.answered(id, &me, answer, body);
