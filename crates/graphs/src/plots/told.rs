@@ -17,8 +17,10 @@ pub(super) fn subtitles(results: &Results, operation: &Operation) -> Vec<String>
             seconds(summary.seconds),
             grouped(whole.throughput_per_s.round() as u64),
         ));
-        if whole.errors > 0 {
-            told.push(format!("{} errors", grouped(whole.errors)));
+        match whole.errors {
+            0 => {}
+            1 => told.push("1 error".to_owned()),
+            errors => told.push(format!("{} errors", grouped(errors))),
         }
     }
     told.push(mode(summary));
