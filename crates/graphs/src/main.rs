@@ -1,6 +1,7 @@
 //! `rkv-graphs [RESULT_DIR] [OUT_DIR]`: what `scripts/graphs` runs.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -16,13 +17,19 @@ struct Arguments {
     out_dir: PathBuf,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let Arguments {
         result_dir,
         out_dir,
     } = Arguments::parse();
-    for path in rkv_graphs::draw(&result_dir, &out_dir)? {
-        println!("{}", path.display());
+    match rkv_graphs::draw(&result_dir, &out_dir) {
+        Ok(files) => {
+            files.iter().for_each(|file| println!("{}", file.display()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Holds the speed of rkv against that of others: what `scripts/compare` runs.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -26,8 +27,17 @@ struct Arguments {
     out: Option<PathBuf>,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match compared(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compared(arguments: &Arguments) -> Result<()> {
     let given = std::env::var_os("RKV_BIN");
     ensure!(
         given.is_some_and(|path| Path::new(&path).is_file()),
@@ -54,7 +64,7 @@ fn main() -> Result<()> {
         let came = compare::run(case.number, extent);
         lines.extend(came.with_context(|| format!("case {}: {}", case.number, case.what))?);
         // what is known is kept, should the next case fail
-        write(&out, &arguments, &lines, started)?;
+        write(&out, arguments, &lines, started)?;
     }
     print!("{}", table::markdown(&lines));
     println!("\n{}", machine_line());
