@@ -53,18 +53,16 @@ fn latency_axis(title: &str, latencies: impl Iterator<Item = f64>) -> Axis {
     }
 }
 
+/// To the end, or to the whole second that it all but reached: the last tick of a minute is 60, though its last operation
+/// was at 59.99; and one at 60.01 adds no empty second.
 fn time_axis(until_s: f64) -> Axis {
+    let whole = match until_s > 5.0 {
+        true => (until_s - 0.2).ceil(),
+        false => 0.0,
+    };
     Axis {
         title: "Time since the run began (s)".to_owned(),
-        // the last tick of a run of a minute is 60, not 50, though its last operation began at 59.99
-        scale: Scale::up_to(
-            if until_s > 5.0 {
-                until_s.ceil()
-            } else {
-                until_s
-            },
-            Unit::Count,
-        ),
+        scale: Scale::up_to(until_s.max(whole), Unit::Count),
     }
 }
 

@@ -13,7 +13,7 @@ const GRID: Grid = Grid {
 /// Points of the lines through the dots, when there are enough operations.
 const STRETCHES: usize = 150;
 /// A stretch has at least so many operations, so that its 99th percentile is more than its maximum.
-const STRETCH: usize = 200;
+const STRETCH: usize = 500;
 
 pub(super) fn figure(results: &Results, operation: &Operation) -> Figure {
     let points: Vec<(f64, f64)> = operation
