@@ -4,8 +4,8 @@
 //! of a round being the second of the next; what a round gives is a ratio. Told are the median of the ratios and how far apart they are.
 //!
 //! [`spread`] medians and ratios · [`table`] what is told · [`stage`] who is started · [`benchmark`] redis-benchmark ·
-//! [`asking`] connections of our own · the cases: [`one_node`] 1 and 2 · [`three_nodes`] 3 and 4 · [`waited`] 5 · [`memory`] 6 ·
-//! [`handoff`] 7 and 8.
+//! [`asking`] connections of our own · the cases: `one_node` 1 and 2 · `three_nodes` 3 and 4 · `waited` 5 · `memory` 6 ·
+//! `handoff` 7 and 8.
 
 pub mod asking;
 pub mod benchmark;

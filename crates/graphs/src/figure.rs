@@ -1,7 +1,7 @@
 //! This file answers: what is a figure?
 //!
 //! Values only: titles, axes, lines, dots, marks. [`scale`] from values to places and ticks · [`layout`] where the parts go ·
-//! [`pen`] strokes on a surface · [`paint`] the parts, stroke by stroke · [`file`] PNG and SVG.
+//! `pen` strokes on a surface · `paint` the parts, stroke by stroke · `file` PNG and SVG.
 
 pub mod file;
 pub mod layout;

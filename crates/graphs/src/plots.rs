@@ -1,8 +1,8 @@
 //! This file answers: which figures come of a folder of results?
 //!
-//! Of each operation, as far as its files are there: [`single`] latency of single operations over time · [`throughput`] over
-//! time · [`percentiles`] of latency over time · [`curve`] the percentile curve. Of subfolders: [`load`] latency against
-//! offered load. [`told`] is what titles say of the run.
+//! Of each operation, as far as its files are there: `single` latency of single operations over time · `throughput` over
+//! time · `percentiles` of latency over time · `curve` the percentile curve. Of subfolders: `load` latency against
+//! offered load. `told` is what titles say of the run.
 
 mod curve;
 mod load;

@@ -2,7 +2,7 @@
 //!
 //! A file that is missing is a figure less; a file that is not what a bench writes is an error that names it.
 //!
-//! [`summary`] the run as a whole · [`rows`] CSV · [`operation`] the files of one operation · [`events`] what happened
+//! [`summary`] the run as a whole · `rows` CSV · [`operation`] the files of one operation · [`events`] what happened
 //! meanwhile.
 
 pub mod events;
