@@ -185,11 +185,7 @@ impl Node {
     /// Memory that it has in use.
     pub fn resident_bytes(&self) -> Result<u64> {
         let child = self.child.as_ref().context("it runs")?;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kib: u64 = kib.context("VmRSS in kB")?.trim().parse()?;
-        Ok(kib * 1024)
+        resident_bytes(child.id())
     }
 
     /// Its data folder.
@@ -251,6 +247,15 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// Memory that a process has in use.
+pub(crate) fn resident_bytes(process: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kib: u64 = kib.context("VmRSS in kB")?.trim().parse()?;
+    Ok(kib * 1024)
 }
 
 /// Three ports that nobody has, of which the second is free for UDP too. Below those that systems draw for outgoing

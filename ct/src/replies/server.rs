@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use super::connection::{Connection, Protocol};
-use crate::processes::{eventually, free_ports};
+use crate::processes::{eventually, free_ports, resident_bytes};
 
 /// A redis-server of this machine, ended when dropped.
 pub struct RedisServer {
@@ -26,22 +26,32 @@ impl RedisServer {
 
     /// Starts one on a free port, in a temporary folder, alone or in cluster mode with all slots.
     pub fn start(is_cluster: bool, password: Option<&str>) -> Result<RedisServer> {
+        let [bus, ..] = free_ports()?;
+        let bus = bus.to_string();
+        let mut options = Vec::new();
+        if is_cluster {
+            options.extend(["--cluster-enabled", "yes", "--cluster-port", &bus]);
+        }
+        if let Some(password) = password {
+            options.extend(["--requirepass", password]);
+        }
+        let server = RedisServer::start_with(&options)?;
+        if is_cluster {
+            server.takes_all_slots()?;
+        }
+        Ok(server)
+    }
+
+    /// Starts one with options of its command line besides port and folder. It keeps nothing on disk unless they say so.
+    pub fn start_with(options: &[&str]) -> Result<RedisServer> {
         let folder = tempfile::tempdir()?;
-        let [port, bus, _] = free_ports()?;
-        let mut command = Command::new("redis-server");
-        command
+        let [port, ..] = free_ports()?;
+        let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no"])
             .arg("--dir")
-            .arg(folder.path());
-        if is_cluster {
-            command.args(["--cluster-enabled", "yes"]);
-            command.args(["--cluster-port", &bus.to_string()]);
-        }
-        if let Some(password) = password {
-            command.args(["--requirepass", password]);
-        }
-        let child = command
+            .arg(folder.path())
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
@@ -53,16 +63,22 @@ impl RedisServer {
         eventually("redis-server listens", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         })?;
-        if is_cluster {
-            let mut connection = Connection::open(port, Protocol::Resp2, None)?;
-            let reply = connection.say(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")?;
-            ensure!(reply == b"+OK\r\n", "redis-server takes no slots");
-            eventually("redis-server's cluster is well", || {
-                let info = connection.say(b"CLUSTER INFO\r\n").unwrap_or_default();
-                String::from_utf8_lossy(&info).contains("cluster_state:ok")
-            })?;
-        }
         Ok(server)
+    }
+
+    fn takes_all_slots(&self) -> Result<()> {
+        let mut connection = Connection::open(self.port, Protocol::Resp2, None)?;
+        let reply = connection.say(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")?;
+        ensure!(reply == b"+OK\r\n", "redis-server takes no slots");
+        eventually("redis-server's cluster is well", || {
+            let info = connection.say(b"CLUSTER INFO\r\n").unwrap_or_default();
+            String::from_utf8_lossy(&info).contains("cluster_state:ok")
+        })
+    }
+
+    /// Memory that it has in use.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        resident_bytes(self.child.id())
     }
 }
 
