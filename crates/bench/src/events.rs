@@ -40,10 +40,8 @@ impl Events {
         let thread = std::thread::Builder::new().name("bench-events".to_owned());
         let thread = thread.spawn(move || {
             loop {
-                let is_last = !matches!(
-                    finished.recv_timeout(LOOK),
-                    Err(RecvTimeoutError::Timeout)
-                );
+                let is_last =
+                    !matches!(finished.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout));
                 copy.look(now_micros(), is_last)?;
                 if is_last {
                     return Ok(copy.was_there);

@@ -145,15 +145,15 @@ impl Lines {
     }
 
     fn parts(&mut self, parts: &[&str]) -> io::Result<()> {
-        let mut written = parts.iter().map(|part| self.file.write_all(part.as_bytes()));
+        let mut written = parts
+            .iter()
+            .map(|part| self.file.write_all(part.as_bytes()));
         let written = written.try_for_each(|part| part);
         written.map_err(|error| named(&self.path, &error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file
-            .flush()
-            .map_err(|error| named(&self.path, &error))
+        self.file.flush().map_err(|error| named(&self.path, &error))
     }
 }
 
@@ -194,7 +194,9 @@ mod tests {
         files.rows = SINGLE_ROWS;
         files.single(1_700_000_000_000_002, 43).unwrap();
         files.window(1.0, 1.0, &latencies, 3).unwrap();
-        files.window(1.5, 0.5, &Histogram::new(3).unwrap(), 0).unwrap();
+        files
+            .window(1.5, 0.5, &Histogram::new(3).unwrap(), 0)
+            .unwrap();
         files.close(&latencies).unwrap();
         let read = |name: &str| read_to_string(folder.path().join(name)).unwrap();
         assert_eq!(
@@ -207,7 +209,11 @@ mod tests {
             windows[0],
             "elapsed,window,n,min,mean,median,95th,99th,99_9th,max,errors"
         );
-        assert!(windows[1].starts_with("1.000,1.000,1000,1.0,500."), "{}", windows[1]);
+        assert!(
+            windows[1].starts_with("1.000,1.000,1000,1.0,500."),
+            "{}",
+            windows[1]
+        );
         assert!(windows[1].ends_with(",3"), "{}", windows[1]);
         assert_eq!(windows[2], "1.500,0.500,0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0");
         let curve = read("put.hgrm.csv");

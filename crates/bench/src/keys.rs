@@ -288,7 +288,13 @@ mod tests {
     #[test]
     fn the_latest_are_read_once_they_are_there() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let mut keys = KeyChooser::new(Keys::Latest(10), Place { worker: 1, workers: 2 });
+        let mut keys = KeyChooser::new(
+            Keys::Latest(10),
+            Place {
+                worker: 1,
+                workers: 2,
+            },
+        );
         assert_eq!((keys.fresh(0), keys.fresh(1)), (11, 13));
         keys.advance(3, 4);
         assert!((0..100).all(|_| keys.known(&mut rng) < 10));

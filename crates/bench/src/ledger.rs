@@ -330,7 +330,10 @@ mod tests {
         let text = read_to_string(folder.path().join("get_latencies.csv")).unwrap();
         let columns = |line: &str| -> Option<String> {
             let columns: Vec<&str> = line.split(',').collect();
-            Some(format!("{} {} {} {}", columns[0], columns[1], columns[2], columns[10]))
+            Some(format!(
+                "{} {} {} {}",
+                columns[0], columns[1], columns[2], columns[10]
+            ))
         };
         (text.lines().skip(1).filter_map(columns).collect(), figures)
     }

@@ -101,7 +101,9 @@ impl FromStr for Mode {
         if text == "max" {
             return Ok(Mode::Max);
         }
-        let rate = text.strip_prefix("rate:").and_then(|rate| rate.parse().ok());
+        let rate = text
+            .strip_prefix("rate:")
+            .and_then(|rate| rate.parse().ok());
         let rate = rate.filter(|rate| (1..=RATE_MOST).contains(rate));
         rate.map(Mode::Rate).ok_or_else(|| {
             format!("a mode is max, or rate:N with N operations a second from 1 to {RATE_MOST}, not {text:?}")
@@ -237,7 +239,13 @@ impl Plan {
             None => 1,
         };
         number("workers", self.workers as u64, WORKERS_MOST as u64)
-            .or_else(|| number("threads", self.threads as u64, self.workers.max(1024) as u64))
+            .or_else(|| {
+                number(
+                    "threads",
+                    self.threads as u64,
+                    self.workers.max(1024) as u64,
+                )
+            })
             .or_else(|| number("pipeline", self.pipeline as u64, PIPELINE_MOST as u64))
             .or_else(|| number("rounds", u64::from(self.rounds), u64::from(rounds)))
             .or_else(|| self.wrong_times())
@@ -247,9 +255,10 @@ impl Plan {
 
     fn wrong_times(&self) -> Option<String> {
         let (least, what) = match self.extent {
-            Extent::Duration(duration) => {
-                (duration / self.rounds >= Duration::from_millis(1), "--duration: at least 1ms a round")
-            }
+            Extent::Duration(duration) => (
+                duration / self.rounds >= Duration::from_millis(1),
+                "--duration: at least 1ms a round",
+            ),
             Extent::Count(count) => (
                 count >= u64::from(self.rounds),
                 "--count: at least one operation a round",
@@ -276,7 +285,9 @@ impl Plan {
         }
         let addresses = self.targets.iter().chain(&self.against);
         for address in addresses {
-            let port = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+            let port = address
+                .rsplit_once(':')
+                .map(|(_, port)| port.parse::<u16>());
             if !matches!(port, Some(Ok(_))) {
                 return Some(format!("a target is host:port, not {address:?}"));
             }
@@ -339,7 +350,10 @@ mod tests {
             (|plan| plan.pipeline = 0, "--pipeline is from 1"),
             (|plan| plan.pipeline = 2, "--driver redis"),
             (|plan| plan.rounds = 0, "--rounds is from 1"),
-            (|plan| plan.extent = Extent::Duration(Duration::ZERO), "--duration"),
+            (
+                |plan| plan.extent = Extent::Duration(Duration::ZERO),
+                "--duration",
+            ),
             (|plan| plan.extent = Extent::Count(0), "--count"),
             (|plan| plan.warmup = TIME_MOST * 2, "365 days"),
             (|plan| plan.timeout = Duration::ZERO, "--timeout"),

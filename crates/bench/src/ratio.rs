@@ -51,7 +51,10 @@ mod tests {
         };
         assert_eq!(of(&[9.0, 1.0, 1.5]), Some((1.0, 1.5, 9.0, 3)));
         assert_eq!(of(&[2.0, 1.0]), Some((1.0, 1.5, 2.0, 2)));
-        assert_eq!(of(&[f64::INFINITY, f64::NAN, 2.0]), Some((2.0, 2.0, 2.0, 1)));
+        assert_eq!(
+            of(&[f64::INFINITY, f64::NAN, 2.0]),
+            Some((2.0, 2.0, 2.0, 1))
+        );
         assert_eq!(of(&[]), None);
     }
 }

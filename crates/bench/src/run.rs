@@ -176,7 +176,10 @@ impl<'a> Bench<'a> {
 
     fn load(&mut self) -> Result<(), BenchError> {
         let mut stop = self.stop.clone();
-        for side in [Some(&self.side), self.other.as_ref()].into_iter().flatten() {
+        for side in [Some(&self.side), self.other.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             let count = self.plan.keys.count();
             self.progress
                 .note(&format!("loading {count} keys into {}", side.name));
@@ -264,7 +267,10 @@ impl<'a> Bench<'a> {
         let (plan, runtime) = (self.plan, self.runtime);
         let ended_early = self.is_over();
         let version = runtime.block_on(self.side.target.version());
-        let ratios = self.other.as_ref().map(|other| ratios(plan, &self.side, other));
+        let ratios = self
+            .other
+            .as_ref()
+            .map(|other| ratios(plan, &self.side, other));
         let against = match self.other {
             None => None,
             Some(other) => Some(Against {

@@ -83,10 +83,7 @@ mod tests {
         assert_eq!("1, 4,3".parse::<Seed>().unwrap().to_string(), "1,4,3");
         for wrong in ["", "x", "1,", "1,2,3,4,5", "-1", "1.5"] {
             assert!(
-                wrong
-                    .parse::<Seed>()
-                    .unwrap_err()
-                    .contains("whole numbers"),
+                wrong.parse::<Seed>().unwrap_err().contains("whole numbers"),
                 "{wrong}"
             );
         }

@@ -42,7 +42,9 @@ impl FromStr for Values {
             ["uniform", from, to] => {
                 let (from, to) = (length(from)?, length(to)?);
                 if from > to {
-                    return Err(format!("uniform:{to}:{from} is meant? The smaller comes first"));
+                    return Err(format!(
+                        "uniform:{to}:{from} is meant? The smaller comes first"
+                    ));
                 }
                 Ok(Values::Uniform(from, to))
             }

@@ -202,19 +202,21 @@ impl Worker {
         let ended = match (action.operation, result) {
             (_, Err(failed)) => Err(failed),
             (Operation::ReadModifyWrite, Ok(Answer::Got(Some(_)))) if step == Step::First => return,
-            (Operation::Read | Operation::ReadModifyWrite, Ok(Answer::Got(None))) => {
-                Err(Failed::new("not_found", "a key that was loaded is not there"))
-            }
+            (Operation::Read | Operation::ReadModifyWrite, Ok(Answer::Got(None))) => Err(
+                Failed::new("not_found", "a key that was loaded is not there"),
+            ),
             (Operation::GetOwnPuts, Ok(Answer::Got(got))) => {
                 let meant = self.script.held(action.number);
                 let meant = meant.map(|piece| self.pool.value(piece));
                 match (meant, got) {
-                    (Some(meant), Some(got)) if meant != got => {
-                        Err(Failed::new("wrong_value", "a key holds another value than the worker put there last"))
-                    }
-                    (Some(_), None) => {
-                        Err(Failed::new("not_found", "a key that the worker put is not there"))
-                    }
+                    (Some(meant), Some(got)) if meant != got => Err(Failed::new(
+                        "wrong_value",
+                        "a key holds another value than the worker put there last",
+                    )),
+                    (Some(_), None) => Err(Failed::new(
+                        "not_found",
+                        "a key that the worker put is not there",
+                    )),
                     _ => Ok(()),
                 }
             }

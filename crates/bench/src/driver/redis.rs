@@ -5,8 +5,8 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
-use rkv_resp::reply::write_length;
+use bytes::BytesMut;
+use rkv_resp::frame::write_request;
 use rkv_resp::{Reply, ReplyLimits, ReplyParser};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -160,7 +160,11 @@ impl RedisConnection {
         let Some(password) = self.doors.password.clone() else {
             return Ok(());
         };
-        let asked = timeout(self.doors.timeout, self.ask(&[b"AUTH", password.as_bytes()])).await;
+        let asked = timeout(
+            self.doors.timeout,
+            self.ask(&[b"AUTH", password.as_bytes()]),
+        )
+        .await;
         let reply = asked.unwrap_or_else(|_| Err(Failed::new("timeout", "no answer to AUTH")))?;
         match reply {
             Reply::Simple(_) => Ok(()),
@@ -174,7 +178,7 @@ impl RedisConnection {
 
     async fn ask(&mut self, words: &[&[u8]]) -> Result<Reply, Failed> {
         self.out.clear();
-        write_words(words, &mut self.out);
+        write_request(words, &mut self.out);
         self.write().await?;
         self.reply().await
     }
@@ -222,17 +226,8 @@ impl RedisConnection {
 fn encode(call: &Call, out: &mut BytesMut) {
     let key = call.key.as_bytes();
     match &call.put {
-        None => write_words(&[b"GET", key], out),
-        Some(value) => write_words(&[b"SET", key, value], out),
-    }
-}
-
-fn write_words(words: &[&[u8]], out: &mut BytesMut) {
-    write_length(b'*', words.len(), out);
-    for word in words {
-        write_length(b'$', word.len(), out);
-        out.put_slice(word);
-        out.put_slice(b"\r\n");
+        None => write_request(&[b"GET", key], out),
+        Some(value) => write_request(&[b"SET", key, value], out),
     }
 }
 

@@ -345,7 +345,10 @@ mod tests {
         );
         let other = other.unwrap();
         assert_eq!(other.targets, ["h:1", "h:2"]);
-        assert_eq!((other.mode, other.extent), (Mode::Rate(500), Extent::Count(7)));
+        assert_eq!(
+            (other.mode, other.extent),
+            (Mode::Rate(500), Extent::Count(7))
+        );
         assert_eq!(other.keys.to_string(), "latest:100000");
         assert_eq!(other.mix.to_string(), "read:95,insert:5");
         assert_eq!((other.workers, other.threads, other.rounds), (9, 3, 3));
