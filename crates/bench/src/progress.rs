@@ -6,8 +6,12 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr};
 
 use hdrhistogram::Histogram;
+use terminal_size::terminal_size_of;
 
 use crate::mix::Operation;
+
+/// How wide a terminal is that does not tell.
+const USUAL_WIDTH: u16 = 80;
 
 /// Where progress goes.
 #[derive(Debug)]
@@ -47,6 +51,12 @@ impl Progress {
         let text = line(&self.label, elapsed, window, operations, errors);
         if self.is_terminal {
             self.is_drawn = true;
+            // A line that wraps cannot be drawn anew.
+            let width = terminal_size_of(stderr()).map_or(USUAL_WIDTH, |(width, _)| width.0);
+            let text: String = text
+                .chars()
+                .take(usize::from(width.saturating_sub(1)))
+                .collect();
             // To the line's begin, the text, and away with what was longer before.
             self.print(&format!("\r{text}\x1b[K"));
         } else {

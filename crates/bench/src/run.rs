@@ -19,7 +19,7 @@ use crate::load::load;
 use crate::machine::Machine;
 use crate::mix::Operation;
 use crate::pace::Pace;
-use crate::plan::{BenchError, Extent, Mode, Plan};
+use crate::plan::{BenchError, Driver, Extent, Mode, Plan, Quorum};
 use crate::progress::Progress;
 use crate::ratio::Ratio;
 use crate::report::{REPORTS_WAITING, Reporter};
@@ -334,7 +334,10 @@ fn settings(plan: &Plan) -> BTreeMap<&'static str, String> {
         Extent::Duration(duration) => ("duration", format!("{duration:?}")),
         Extent::Count(count) => ("count", count.to_string()),
     };
-    BTreeMap::from([
+    let Quorum { n, r, w } = plan.quorum;
+    let quorum = format!("n={n} r={r} w={w}");
+    let quorum = (plan.driver == Driver::Quorum).then_some(("quorum", quorum));
+    let all = [
         extent,
         ("driver", plan.driver.to_string()),
         ("target", plan.targets.join(",")),
@@ -347,7 +350,8 @@ fn settings(plan: &Plan) -> BTreeMap<&'static str, String> {
         ("pipeline", plan.pipeline.to_string()),
         ("seed", plan.seed.to_string()),
         ("timeout", format!("{:?}", plan.timeout)),
-    ])
+    ];
+    all.into_iter().chain(quorum).collect()
 }
 
 /// Becomes true when somebody wants the run to end.
