@@ -16,7 +16,7 @@
 //! - `report` what a worker tells of it; `ledger` what is made of all they tell, on a thread of its own; `files`,
 //!   `progress`, `events` where that goes
 //! - [`summary`] the figures of a run, `ratio` two targets held against each other, `machine` what they ran on
-//! - [`run`] all of it, in order
+//! - [`mod@run`] all of it, in order
 
 mod alarm;
 mod driver;

@@ -67,7 +67,10 @@ impl Target {
     pub(crate) async fn connection(&self, worker: usize) -> Result<Connection, BenchError> {
         match self {
             Target::Native(clients) => Ok(Connection::Native(clients.connection(worker))),
-            Target::Redis(doors) => doors.connection(worker).await.map(Connection::Redis),
+            Target::Redis(doors) => {
+                let connection = doors.connection(worker).await?;
+                Ok(Connection::Redis(Box::new(connection)))
+            }
         }
     }
 
@@ -84,7 +87,7 @@ impl Target {
 #[derive(Debug)]
 pub(crate) enum Connection {
     Native(NativeConnection),
-    Redis(RedisConnection),
+    Redis(Box<RedisConnection>),
 }
 
 impl Connection {
