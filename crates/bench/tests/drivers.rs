@@ -3,7 +3,7 @@
 mod redis;
 
 use std::fs::{read_to_string, write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use redis::{Manner, RedisServer};
@@ -56,7 +56,7 @@ const SINGLE: &str = "timestamp,unit,microseconds";
 const LATENCIES: &str = "elapsed,window,n,min,mean,median,95th,99th,99_9th,max,errors";
 
 /// Every file of the folder holds what the summary says, which is `count` operations in all.
-fn check_files(folder: &PathBuf, operations: &[&str], count: u64) {
+fn check_files(folder: &Path, operations: &[&str], count: u64) {
     let summary = summary(folder);
     let mut counted = 0;
     for operation in operations {
