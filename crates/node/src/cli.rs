@@ -3,9 +3,10 @@
 //! A command talks to a node only over HTTP and JSON ([`api`] is the contract), shows what came back either as the
 //! document itself ([`output`]) or as Riak's console would ([`table`]), and ends with a code that scripts can rely on
 //! ([`failure`]). One file a command group: [`cluster`], [`look`] (what only shows), [`kv`], [`configuration`],
-//! [`completions`].
+//! [`completions`]; and [`bench`], which talks to nodes as their clients do.
 
 pub(crate) mod api;
+pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod configuration;
@@ -31,6 +32,8 @@ pub(crate) enum End {
     Done,
     /// The answer to what was asked is no (exit 4).
     No,
+    /// What was asked was done, and told, and it was found to fail (exit 1).
+    Failed,
 }
 
 impl End {
@@ -39,6 +42,7 @@ impl End {
         match self {
             End::Done => 0,
             End::No => 4,
+            End::Failed => 1,
         }
     }
 }

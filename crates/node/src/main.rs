@@ -25,7 +25,7 @@ use rkv_storage::BackendKind;
 
 use cli::failure::Failure;
 use cli::output::Output;
-use cli::{End, Global, cluster, completions, configuration, kv, look};
+use cli::{End, Global, bench, cluster, completions, configuration, kv, look};
 use config::{Config, Sources};
 
 /// Twice the rate of the system's allocator on small objects.
@@ -139,6 +139,12 @@ Examples:
         key: OsString,
         #[command(flatten)]
         asked: kv::Writes,
+    },
+    /// Put load on nodes (or on a redis-server) and measure how they bear it
+    #[command(after_help = bench::EXAMPLES)]
+    Bench {
+        #[command(flatten)]
+        asked: Box<bench::Asked>,
     },
     /// Check a configuration, or show what it amounts to
     #[command(subcommand, name = "config")]
@@ -287,6 +293,7 @@ fn run(cli: Cli) -> Result<End, Failure> {
         Command::Get { key, asked } => kv::get(global, key, &asked),
         Command::Put { key, value, asked } => kv::put(global, key, value, &asked),
         Command::Delete { key, asked } => kv::delete(global, key, &asked),
+        Command::Bench { asked } => bench::bench(global, *asked),
         Command::Configuration(Configuration::Check { layers }) => {
             configuration::check(global, &layers.sources())
         }
