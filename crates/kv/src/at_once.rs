@@ -42,7 +42,7 @@ impl Engine {
         let route = self.route_at_once(slot, preflist, policy.timeout_ms);
         let command = Command::Get { key };
         let answered = self.host().ask_at_once(route, command, Bytes::new());
-        let object = match answered.ok()? {
+        let object = match answered? {
             (Answer::Found, body) => Some(Object::decode(body).ok()?),
             (Answer::NotFound, _) => None,
             _ => return None,
@@ -90,7 +90,7 @@ impl Engine {
         let command = Command::Put { key, hint_for };
         let encoded = Bytes::from(object.encode());
         let answered = self.host().ask_at_once(route, command, encoded);
-        let is_stored = matches!(answered, Ok((Answer::Stored, _)));
+        let is_stored = matches!(answered, Some((Answer::Stored, _)));
         if is_stored {
             self.ended_at_once(Op::Put, End::Ok, began_us);
         }
@@ -124,3 +124,7 @@ fn is_alone(view: &View, preflist: &Preflist, n: u8) -> bool {
     let mut places = preflist.places.iter().take(usize::from(n));
     places.all(|place| place.up && place.node == *me)
 }
+
+#[cfg(test)]
+#[path = "at_once_tests.rs"]
+mod tests;

@@ -9,6 +9,8 @@
 //! how many keys there are · [`engine`] how a node's machines hang together · [`figures`] how many requests there were
 //! and how they ended · [`error`].
 
+#[cfg(test)]
+mod alone;
 mod at_once;
 pub mod census;
 pub mod coordinate;

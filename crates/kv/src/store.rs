@@ -303,7 +303,7 @@ impl Engine {
                 most,
             });
         }
-        if !self.view().serves() {
+        if !self.host().view_now().serves() {
             return Err(KvError::NotServing);
         }
         Ok(())
@@ -344,7 +344,7 @@ impl Engine {
     /// A stamp for a write that begins now: above every floor, also where that is ahead of this node's clock.
     pub(crate) fn stamp(&self) -> Stamp {
         let stamp = self.clock().now(self.wall_ms());
-        let floor = self.view().floors().highest();
+        let floor = self.host().view_now().floors().highest();
         if stamp.time > floor {
             stamp
         } else {

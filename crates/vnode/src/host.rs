@@ -187,21 +187,19 @@ impl Host {
         mine
     }
 
-    /// The same where the answer is there when this returns: the vnode is idle and waits for nothing. Otherwise nothing has
-    /// happened, and the command is given back.
+    /// The same where the answer is there when this returns: the vnode is idle and waits for nothing. `None`: that is not
+    /// so, and nothing has happened.
     pub fn ask_at_once(
         &self,
         route: Route,
         command: Command,
         body: Bytes,
-    ) -> Result<(Answer, Bytes), (Command, Bytes)> {
+    ) -> Option<(Answer, Bytes)> {
         let view = self.view.load();
         let service = route.service;
         let partition = view.ring().partition_of(route.slot);
         let desk = self.desk(CopyId { service, partition });
-        let Some(desk) = desk.filter(|_| route.ring == view.id()) else {
-            return Err((command, body));
-        };
+        let desk = desk.filter(|_| route.ring == view.id())?;
         let asked = Asked {
             to: ReplyTo::Here,
             role: route.role,
@@ -209,8 +207,7 @@ impl Host {
             body,
             within_ms: route.within_ms,
         };
-        let answered = self.run_at_once(desk, asked);
-        answered.map_err(|asked| (asked.command, asked.body))
+        self.run_at_once(desk, asked)
     }
 
     /// A message came that concerns vnodes. Others are the caller's.

@@ -78,7 +78,7 @@ pub(crate) struct Asked {
     /// A mix of YCSB instead: a, b, c, d or f; its keys are loaded first
     #[arg(long, value_name = "W")]
     workload: Option<Workload>,
-    /// Which keys: uniform_int:N, sequential[:N], zipfian[:N], latest[:N] (new ones are written, the newest read); N
+    /// Which keys: uniform_int:N, sequential, zipfian, latest (new ones are written, the newest read), each with :N or without; N
     /// is 100000 if left out [default: uniform_int:100000; zipfian for a workload, latest for d]
     #[arg(long, value_name = "K")]
     keys: Option<Keys>,

@@ -5,6 +5,7 @@
 //! not take its replies, or while too much is under way.
 
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -95,6 +96,9 @@ impl Connection {
     pub(super) async fn run(mut self, mut stream: TcpStream, mut stop: watch::Receiver<bool>) {
         let (mut reader, mut writer) = stream.split();
         let client = self.admitted.client.clone();
+        // Begun once: to wait anew in every turn would be to queue anew among all connections.
+        let mut stopping = pin!(stopped(&mut stop));
+        let mut killed = pin!(client.killed());
         while !client.is_killed() {
             let turn = self.turn();
             if self.flush(&writer).is_err() {
@@ -125,8 +129,8 @@ impl Connection {
                         return;
                     }
                 }
-                () = stopped(&mut stop), if self.closing.is_none() => self.close(),
-                () = client.killed() => return,
+                () = &mut stopping, if self.closing.is_none() => self.close(),
+                () = &mut killed => return,
                 () = until(deadline), if deadline.is_some() => return,
             }
         }
@@ -339,11 +343,12 @@ impl Connection {
     fn read(&mut self, bytes: usize) {
         self.pipeline.counted.input_bytes += bytes as u64;
         self.arriving.moved(bytes);
-        self.read_bytes = if bytes >= self.read_bytes {
-            self.read_bytes.saturating_mul(2).min(*READ_BYTES.end())
-        } else {
-            *READ_BYTES.start()
-        };
+        // So much as the client sends at once: a small buffer stays in the processor's cache.
+        if bytes >= self.read_bytes {
+            self.read_bytes = self.read_bytes.saturating_mul(2).min(*READ_BYTES.end());
+        } else if bytes < self.read_bytes / 4 {
+            self.read_bytes = (self.read_bytes / 2).max(*READ_BYTES.start());
+        }
         if self.input.len() > FREE_BYTES && self.admitted.server.is_crowded() {
             self.refuse(Reply::error(
                 "BUSY the buffers of this node's connections are full; nothing was applied",
@@ -386,7 +391,7 @@ impl Connection {
         }
         if self.pipeline.counted.commands > 0 {
             let mut shown = self.admitted.client.shown.lock();
-            shown.last = Instant::now();
+            shown.last = self.pipeline.now();
             shown.command = self.command;
         }
         self.admitted.server.stats.add(&mut self.pipeline.counted);

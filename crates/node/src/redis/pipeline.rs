@@ -139,6 +139,11 @@ impl Pipeline {
         self.now = Instant::now();
     }
 
+    /// When the last reply was there, or the turn began.
+    pub(super) fn now(&self) -> Instant {
+        self.now
+    }
+
     /// What the request that is answered or asked next is.
     pub(super) fn note(&mut self, spec: &Spec, args: &Args) {
         let is_secret = matches!(spec.name, Name::Auth | Name::Hello);
