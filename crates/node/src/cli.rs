@@ -3,7 +3,7 @@
 //! A command talks to a node only over HTTP and JSON ([`api`] is the contract), shows what came back either as the
 //! document itself ([`output`]) or as Riak's console would ([`table`]), and ends with a code that scripts can rely on
 //! ([`failure`]). One file a command group: [`cluster`], [`look`] (what only shows), [`kv`], [`configuration`],
-//! [`completions`]; and [`bench`], which talks to nodes as their clients do.
+//! [`completions`]; and [`mod@bench`], which talks to nodes as their clients do.
 
 pub(crate) mod api;
 pub(crate) mod bench;
