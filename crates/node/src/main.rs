@@ -377,6 +377,7 @@ mod tests {
             "config check --config f",
             "config show",
             "completions zsh",
+            "bench --driver redis --target 127.0.0.1:6379 --mode rate:500 --duration 1s --workload b",
         ] {
             let words = std::iter::once("rkv").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
@@ -385,7 +386,7 @@ mod tests {
             "cluster remove n",
             "cluster repair",
             "keyspace list",
-            "bench",
+            "bench --workload e",
             "demo --backend dets",
             "put k",
         ] {

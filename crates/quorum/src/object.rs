@@ -12,7 +12,7 @@ mod floor;
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Stamp;
@@ -373,9 +373,10 @@ impl Object {
     /// Reads what [`Object::encode`] wrote; the body stays a slice of `encoded`. Untrusted bytes give an error.
     pub fn decode(mut encoded: Bytes) -> Result<Object, ObjectError> {
         let (version, head) = parse(&encoded)?;
+        encoded.advance(head);
         Ok(Object {
             version,
-            body: encoded.split_off(head),
+            body: encoded,
         })
     }
 }

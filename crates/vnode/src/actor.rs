@@ -170,6 +170,7 @@ impl Actor {
             || self.holding.is_masked()
             || self.holding.hints() > 0
             || self.giving.out.is_some()
+            || self.giving.is_due()
             || self.hinting.drain.is_some()
             || self.repair.is_under_way()
             || self.shrinking.is_under_way()

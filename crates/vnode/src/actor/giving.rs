@@ -25,6 +25,8 @@ const NEW_RING_MS: u64 = 50;
 pub(crate) struct Giving {
     /// The session under way.
     pub(crate) out: Option<HandoffOut>,
+    /// Whether the ring has this copy move.
+    is_listed: bool,
     /// Held while entries flow.
     permit: Option<Permit>,
     pub(crate) backoff: Backoff,
@@ -36,6 +38,7 @@ impl Giving {
     pub(super) fn new(seed: u64) -> Giving {
         Giving {
             out: None,
+            is_listed: false,
             permit: None,
             backoff: Backoff::default(),
             told_ready_ms: 0,
@@ -46,6 +49,11 @@ impl Giving {
     /// The session under way, if it is this one.
     pub(super) fn session(&mut self, session: SessionId) -> Option<&mut HandoffOut> {
         self.out.as_mut().filter(|out| out.session == session)
+    }
+
+    /// Whether it waits for a session to begin.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_listed && self.out.is_none()
     }
 
     /// Whether the target was not ready when it was asked last.
@@ -287,6 +295,7 @@ impl Actor {
         listed: Option<&Move>,
         effects: &mut Vec<Effect>,
     ) {
+        self.giving.is_listed = listed.is_some();
         self.giving.backoff.shorten(cx.now_ms, NEW_RING_MS);
         let goes_on =
             |out: &HandoffOut| listed.is_some_and(|m| m.to == out.to && m.attempt == out.attempt);

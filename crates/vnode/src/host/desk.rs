@@ -293,10 +293,15 @@ impl Host {
                 ReplyTo::Remote(node, id) => self.answer_afar(&node, id, answer, body),
             }
         }
+        let is_transfer_free = !outbox.ready.is_empty();
         for (partition, attempt, to) in outbox.ready {
             if self.all_ready(partition, attempt) {
                 upward.move_ready(partition, attempt, &to);
             }
+        }
+        if is_transfer_free {
+            // The next move begins now and not a tick later.
+            self.tell_restless(|| Event::Tick);
         }
         for (partition, attempt) in outbox.broken {
             upward.move_broken(partition, attempt);
