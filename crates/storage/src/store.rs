@@ -68,10 +68,11 @@ pub trait Store: Send + Sync + 'static {
     /// Queues a sync: when it is done, all that was submitted before it survives a power cut.
     fn sync(&self, done: Done);
 
-    /// Applies a batch behind all that is queued, and waits for it. At once on a volatile store.
+    /// Applies a batch behind all that is queued, and waits for it. At once on a volatile store. On the thread that tells a
+    /// [`Done`], which cannot wait: [`Error::Busy`], and nothing is done.
     fn apply(&self, batch: &Batch) -> Result<(), Error>;
 
-    /// Drops a range behind all that is queued, and waits for it. At once on a volatile store.
+    /// Drops a range behind all that is queued, and waits for it; else as [`Store::apply`].
     fn drop_now(&self, start: &[u8], end: &[u8]) -> Result<(), Error>;
 
     /// What the engine says of itself.

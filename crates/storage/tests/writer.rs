@@ -310,6 +310,31 @@ fn a_full_disk_takes_deletes_that_wait_beside_puts() {
     assert_eq!(store.get(b"old"), Ok(None));
 }
 
+/// Lost without it: who acts on a completion at once and waits for more ends the writer, and with it the node.
+#[test]
+fn a_completion_cannot_wait_for_its_writer() {
+    let disk = Handle::default();
+    let (store, _) = store_over(&disk, Durability::Batch);
+    let (tell, told) = std::sync::mpsc::channel();
+    let again = store.clone();
+    let done = Box::new(move |_: Result<(), Error>| {
+        let applied = again.apply(&put("b", "2"));
+        let dropped = again.drop_now(b"a", b"z");
+        tell.send((applied, dropped)).unwrap();
+    });
+    let batch = put("a", "1");
+    store.submit(Job {
+        batch,
+        sync: false,
+        done,
+    });
+    let (applied, dropped) = told.recv().unwrap();
+    assert!(matches!(applied, Err(Error::Busy)), "{applied:?}");
+    assert!(matches!(dropped, Err(Error::Busy)), "{dropped:?}");
+    store.apply(&put("c", "3")).unwrap();
+    assert_eq!(store.get(b"b").unwrap(), None);
+}
+
 /// Lost without it: a slow disk takes all memory, or holds up the threads that submit.
 #[test]
 fn a_full_queue_answers_at_once() {

@@ -40,7 +40,8 @@ impl Actor {
         self.absorb(cx, effects);
     }
 
-    /// Turns the copy to hints as soon as nothing is under way.
+    /// Turns the copy to hints as soon as nothing is under way. That waits for the store: where this thread must not, the
+    /// next tick does it.
     pub(super) fn absorb(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         if !self.absorbing || self.holding.in_flight() > 0 {
             return;
@@ -56,6 +57,7 @@ impl Actor {
                 self.enter(cx, Phase::Absent, Then::Nothing, effects);
                 self.view_changed(cx, effects);
             }
+            Err(Error::Busy) => {}
             Err(error) => effects.push(Effect::Warn(error.to_string())),
         }
     }

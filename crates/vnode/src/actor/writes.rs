@@ -133,7 +133,6 @@ impl Actor {
         self.follow(cx, then, effects);
         if self.holding.in_flight() == 0 {
             self.leaving.dropping = false;
-            self.absorb(cx, effects);
         }
     }
 
