@@ -343,12 +343,11 @@ impl Connection {
     fn read(&mut self, bytes: usize) {
         self.pipeline.counted.input_bytes += bytes as u64;
         self.arriving.moved(bytes);
-        // So much as the client sends at once: a small buffer stays in the processor's cache.
-        if bytes >= self.read_bytes {
-            self.read_bytes = self.read_bytes.saturating_mul(2).min(*READ_BYTES.end());
-        } else if bytes < self.read_bytes / 4 {
-            self.read_bytes = (self.read_bytes / 2).max(*READ_BYTES.start());
-        }
+        self.read_bytes = if bytes >= self.read_bytes {
+            self.read_bytes.saturating_mul(2).min(*READ_BYTES.end())
+        } else {
+            *READ_BYTES.start()
+        };
         if self.input.len() > FREE_BYTES && self.admitted.server.is_crowded() {
             self.refuse(Reply::error(
                 "BUSY the buffers of this node's connections are full; nothing was applied",
