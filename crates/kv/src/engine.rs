@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -67,6 +68,8 @@ pub struct Engine {
     world: Arc<dyn Surroundings>,
     clock: Arc<Clock>,
     drift: Mutex<Drift>,
+    /// What `drift` says of that.
+    may_stamp: AtomicBool,
     coordinator: Coordinator,
     admin: Mutex<BTreeMap<u64, Done<Result<AdminReply, Refusal>>>>,
     reports: Mutex<BTreeMap<RequestId, Reports>>,
@@ -119,6 +122,7 @@ impl Engine {
             host,
             world,
             clock,
+            may_stamp: AtomicBool::new(drift.may_coordinate()),
             drift: Mutex::new(drift),
             admin: Mutex::new(BTreeMap::new()),
             reports: Mutex::new(BTreeMap::new()),
@@ -204,6 +208,18 @@ impl Engine {
         (drift.median_ms(), drift.may_coordinate())
     }
 
+    /// Whether this node's clock is fit to stamp writes.
+    pub(crate) fn may_stamp(&self) -> bool {
+        self.may_stamp.load(Ordering::Acquire)
+    }
+
+    fn drifts(&self, how: impl FnOnce(&mut Drift)) {
+        let mut drift = self.drift.lock();
+        how(&mut drift);
+        self.may_stamp
+            .store(drift.may_coordinate(), Ordering::Release);
+    }
+
     // ---- what happens ----------------------------------------------------------------------------------------------
 
     /// A message came from another node.
@@ -211,7 +227,7 @@ impl Engine {
         let wall_ms = self.world.wall_ms();
         if envelope.clock != 0 {
             let own = self.clock.reading(wall_ms);
-            self.drift.lock().observe(from.clone(), envelope.clock, own);
+            self.drifts(|drift| drift.observe(from, envelope.clock, own));
             self.clock.witness(envelope.clock, wall_ms);
         }
         match envelope.message {
@@ -249,7 +265,7 @@ impl Engine {
     /// Gossip suspects `node`, or no longer.
     pub fn suspect(&self, node: &NodeName, up: bool) {
         if !up {
-            self.drift.lock().forget(node);
+            self.drifts(|drift| drift.forget(node));
         }
         self.host.suspect(node, up);
         if !up {

@@ -1,7 +1,7 @@
 //! This file answers: how many requests were there, how did they end, and how long did they take?
 //!
 //! For whoever watches the node; nothing is decided by it. A request adds to counters that its thread has to itself
-//! (threads take turns at `SHARDS` of them), so that requests on several threads do not meet here. Its time is taken
+//! ([`PerThread`]), so that requests on several threads do not meet here. Its time is taken
 //! from the clock readings that carry it anyway: the one at its beginning, and the one that came with its last answer. A
 //! request that was answered within the call that began it had no second reading: of these one in `SAMPLED` is timed
 //! and counts for all.
@@ -9,17 +9,16 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use rkv_quorum::object::{Kind, Object};
+use rkv_quorum::object::Object;
 use rkv_quorum::outcome::ErrorKind;
 use rkv_ring::NodeName;
 
 use crate::error::KvError;
+use crate::per_thread::PerThread;
 
-/// Sets of counters; threads beyond this share one.
-const SHARDS: usize = 16;
 /// Of requests that are answered at once one in so many is timed. A power of two.
 pub(crate) const SAMPLED: u64 = 16;
 /// Nodes whose answers are timed; a ring has fewer members than that.
@@ -141,14 +140,13 @@ impl End {
         }
     }
 
-    /// Of a get; the wall clock is looked at only for a value that has a deadline.
+    /// Of a get.
     pub(crate) fn of_object(object: Option<&Object>, wall_ms: impl Fn() -> u64) -> End {
         let version = object.map(Object::version);
-        let there = version.is_some_and(|version| match version.ends_ms() {
-            Some(_) => version.is_live(wall_ms()),
-            None => version.kind() == Some(Kind::Value),
-        });
-        if there { End::Ok } else { End::NotFound }
+        match version.is_some_and(|version| version.is_live_by(wall_ms)) {
+            true => End::Ok,
+            false => End::NotFound,
+        }
     }
 }
 
@@ -202,9 +200,8 @@ struct Timed {
     sum_us: AtomicU64,
 }
 
-/// One thread's counters, apart from the next thread's: processors fetch cache lines in pairs.
+/// One thread's counters.
 #[derive(Debug, Default)]
-#[repr(align(128))]
 struct Shard {
     requests: [[AtomicU64; End::ALL.len()]; Op::ALL.len()],
     /// Those that failed, those that were done.
@@ -221,20 +218,8 @@ struct Peer {
 /// Counts the requests of one node.
 #[derive(Debug, Default)]
 pub struct Counters {
-    shards: [Shard; SHARDS],
+    shards: PerThread<Shard>,
     peers: ArcSwap<BTreeMap<NodeName, Arc<Peer>>>,
-}
-
-/// The shard of this thread.
-fn turn() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static MINE: Cell<usize> = const { Cell::new(usize::MAX) });
-    MINE.with(|mine| {
-        if mine.get() == usize::MAX {
-            mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
-        }
-        mine.get()
-    })
 }
 
 /// Whether the next request of this thread that may be answered at once is one of those that are timed.
@@ -249,12 +234,12 @@ pub(crate) fn is_sampled() -> bool {
 impl Counters {
     /// A request has ended.
     pub(crate) fn ended(&self, op: Op, end: End) {
-        add(&self.shards[turn()].requests[op as usize][end as usize], 1);
+        add(&self.shards.mine().requests[op as usize][end as usize], 1);
     }
 
     /// It took so long, and stands for so many.
     pub(crate) fn took(&self, op: Op, end: End, us: u64, weight: u64) {
-        let timed = &self.shards[turn()].durations[op as usize][usize::from(end.is_ok())];
+        let timed = &self.shards.mine().durations[op as usize][usize::from(end.is_ok())];
         let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
         add(&timed.buckets[bucket], weight);
         add(&timed.sum_us, us * weight);
@@ -262,7 +247,7 @@ impl Counters {
 
     /// A copy that was behind is given what a read found.
     pub(crate) fn repaired(&self) {
-        add(&self.shards[turn()].read_repairs, 1);
+        add(&self.shards.mine().read_repairs, 1);
     }
 
     /// `peer` took so long to answer.
@@ -285,7 +270,7 @@ impl Counters {
     /// What was counted so far.
     pub fn read(&self) -> Figures {
         let mut figures = Figures::default();
-        for shard in &self.shards {
+        for shard in self.shards.all() {
             for op in Op::ALL {
                 for end in End::ALL {
                     let more = read(&shard.requests[op as usize][end as usize]);
@@ -328,13 +313,14 @@ fn read(total: &AtomicU64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::per_thread::THREADS;
 
     /// Lost without it: requests of some threads, or some durations, would be missing in what is told.
     #[test]
     fn what_threads_count_adds_up() {
         let counters = Counters::default();
         std::thread::scope(|scope| {
-            for _ in 0..2 * SHARDS {
+            for _ in 0..2 * THREADS {
                 scope.spawn(|| {
                     counters.ended(Op::Get, End::NotFound);
                     counters.took(Op::Get, End::NotFound, 2, SAMPLED);
@@ -344,7 +330,7 @@ mod tests {
             }
         });
         let figures = counters.read();
-        let all = 2 * SHARDS as u64;
+        let all = 2 * THREADS as u64;
         assert_eq!(figures.requests[&(Op::Get, End::NotFound)], all);
         assert_eq!(figures.requests.values().sum::<u64>(), all);
         let got = figures.durations[&(Op::Get, true)];

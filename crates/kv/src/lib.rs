@@ -7,7 +7,7 @@
 //! answered within the call · [`keyspace`] where a key lies · [`coordinate`] who carries a request
 //! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`flush`] how all of it is emptied · [`census`]
 //! how many keys there are · [`engine`] how a node's machines hang together · [`figures`] how many requests there were
-//! and how they ended · [`error`].
+//! and how they ended · [`per_thread`] how they are counted · [`error`].
 
 #[cfg(test)]
 mod alone;
@@ -20,6 +20,7 @@ pub mod error;
 pub mod figures;
 pub mod flush;
 pub mod keyspace;
+pub mod per_thread;
 pub mod replica;
 pub mod store;
 
@@ -27,5 +28,6 @@ pub use deadline::{Ended, Ending, When};
 pub use engine::{Bounds, Done, Engine, Surroundings};
 pub use error::KvError;
 pub use keyspace::Keyspace;
+pub use per_thread::PerThread;
 pub use replica::KvService;
 pub use store::{ReplicaView, Write};

@@ -62,33 +62,29 @@ impl KvVnode {
         if let Some(floor) = floor {
             return Decision::Answer(Answer::Floor(floor), Bytes::new());
         }
-        // A deadline for a value that a flush killed: there is nothing left to end.
-        let Some(object) = Object::cut(&object, flushed) else {
-            return Decision::Answer(Answer::Stored, Bytes::new());
+        let object = match flushed {
+            0 => object,
+            flushed => match Object::cut(&object, flushed) {
+                Some(object) => object,
+                // A deadline for a value that a flush killed: there is nothing left to end.
+                None => return Decision::Answer(Answer::Stored, Bytes::new()),
+            },
         };
         if lacks_value(held_version.as_ref(), &incoming) {
             return Decision::Answer(Answer::NotFound, Bytes::new());
         }
-        match merge(held.as_ref(), &object) {
-            Merged::Unchanged => Decision::Answer(Answer::Stored, Bytes::new()),
-            Merged::Changed(value) => Decision::Write {
-                key,
-                value,
-                answer: Answer::Stored,
-            },
-        }
+        let merged = match (held, held_version) {
+            (Some(held), Some(version)) if flushed == 0 => {
+                merge_held((&held, version), (&object, incoming))
+            }
+            (held, _) => merge(held.as_ref(), &object),
+        };
+        stored(key, merged)
     }
 
     fn repair(&self, cx: &Context<'_>, key: Bytes, object: Bytes) -> Decision {
         match (cx.held)(&key) {
-            Ok(held) => match merge(held.as_ref(), &object) {
-                Merged::Unchanged => Decision::Answer(Answer::Stored, Bytes::new()),
-                Merged::Changed(value) => Decision::Write {
-                    key,
-                    value,
-                    answer: Answer::Stored,
-                },
-            },
+            Ok(held) => stored(key, merge(held.as_ref(), &object)),
             Err(error) => failed(error.to_string()),
         }
     }
@@ -184,6 +180,11 @@ fn merge(held: Option<&Bytes>, incoming: &Bytes) -> Merged {
     let Ok(old) = Version::peek(held) else {
         return Merged::Changed(incoming.clone());
     };
+    merge_held((held, old), (incoming, new))
+}
+
+/// The same of two whose versions are known.
+fn merge_held((held, old): (&Bytes, Version), (incoming, new): (&Bytes, Version)) -> Merged {
     if old.covers(&new) {
         return Merged::Unchanged;
     }
@@ -197,6 +198,18 @@ fn merge(held: Option<&Bytes>, incoming: &Bytes) -> Merged {
     match both {
         Ok(both) => Merged::Changed(Bytes::from(both.encode())),
         Err(_) => Merged::Unchanged,
+    }
+}
+
+/// What comes of a write that was merged into what is held.
+fn stored(key: Bytes, merged: Merged) -> Decision {
+    match merged {
+        Merged::Unchanged => Decision::Answer(Answer::Stored, Bytes::new()),
+        Merged::Changed(value) => Decision::Write {
+            key,
+            value,
+            answer: Answer::Stored,
+        },
     }
 }
 

@@ -316,10 +316,11 @@ impl Engine {
         if length > most {
             return Err(KvError::Value { length, most });
         }
-        match self.drift() {
-            (_, true) => Ok(()),
-            (median_ms, false) => Err(KvError::Drift { median_ms }),
+        if !self.may_stamp() {
+            let (median_ms, _) = self.drift();
+            return Err(KvError::Drift { median_ms });
         }
+        Ok(())
     }
 
     fn times(&self, timeout_ms: u64) -> Times {

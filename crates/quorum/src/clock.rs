@@ -194,6 +194,7 @@ pub struct Drift {
     max_drift_ms: u64,
     /// How far each peer's clock is ahead of ours, at its last message.
     offsets_ms: BTreeMap<NodeName, i64>,
+    median_ms: i64,
 }
 
 impl Drift {
@@ -202,30 +203,42 @@ impl Drift {
         Drift {
             max_drift_ms,
             offsets_ms: BTreeMap::new(),
+            median_ms: 0,
         }
     }
 
     /// A message came from `peer` with its [`Clock::reading`], when ours was `own_time`. Its time on the way counts as
     /// drift, which makes a peer look late by that much.
-    pub fn observe(&mut self, peer: NodeName, peer_time: u64, own_time: u64) {
+    pub fn observe(&mut self, peer: &NodeName, peer_time: u64, own_time: u64) {
         let ms = |time: u64| (time >> LOGICAL_BITS) as i64;
-        self.offsets_ms.insert(peer, ms(peer_time) - ms(own_time));
+        let offset_ms = ms(peer_time) - ms(own_time);
+        match self.offsets_ms.get_mut(peer) {
+            Some(known) if *known == offset_ms => return,
+            Some(known) => *known = offset_ms,
+            None => drop(self.offsets_ms.insert(peer.clone(), offset_ms)),
+        }
+        self.find_median();
     }
 
     /// `peer` is gone, and so is its vote.
     pub fn forget(&mut self, peer: &NodeName) {
         self.offsets_ms.remove(peer);
+        self.find_median();
+    }
+
+    fn find_median(&mut self) {
+        let mut sorted: Vec<i64> = self.offsets_ms.values().copied().collect();
+        sorted.sort_unstable();
+        self.median_ms = match sorted.len() {
+            0 => 0,
+            len => 0i64.clamp(sorted[(len - 1) / 2], sorted[len / 2]),
+        };
     }
 
     /// How far the peers' median is ahead of this node. Between the two middle ones of an even number this node is
     /// given the benefit of the doubt: of two peers that differ, one that agrees with it is enough. 0 without peers.
     pub fn median_ms(&self) -> i64 {
-        let mut sorted: Vec<i64> = self.offsets_ms.values().copied().collect();
-        sorted.sort_unstable();
-        match sorted.len() {
-            0 => 0,
-            len => 0i64.clamp(sorted[(len - 1) / 2], sorted[len / 2]),
-        }
+        self.median_ms
     }
 
     /// Whether this node may stamp and coordinate writes. Merges never ask: what is stamped is stamped.
@@ -329,7 +342,7 @@ mod tests {
             let mut drift = Drift::new(500);
             for (i, offset) in offsets.iter().enumerate() {
                 let peer = NodeName::from(format!("n{i}"));
-                drift.observe(peer, at((100_000 + offset) as u64), at(100_000));
+                drift.observe(&peer, at((100_000 + offset) as u64), at(100_000));
             }
             (drift.median_ms(), drift.may_coordinate())
         };
@@ -341,7 +354,7 @@ mod tests {
         assert_eq!(judged(&[-10_000, 9_000]), (0, true));
         assert_eq!(judged(&[-10_000, 20, 9_000]), (20, true));
         let mut drift = Drift::new(500);
-        drift.observe("a".into(), at(9_000), at(1_000));
+        drift.observe(&"a".into(), at(9_000), at(1_000));
         assert!(!drift.may_coordinate());
         drift.forget(&"a".into());
         assert!(drift.may_coordinate());

@@ -127,7 +127,12 @@ impl Version {
 
     /// Whether there is a value to read at `now_ms`: none after a delete and past its deadline.
     pub fn is_live(&self, now_ms: u64) -> bool {
-        self.kind() == Some(Kind::Value) && self.ends_ms().is_none_or(|at_ms| now_ms < at_ms)
+        self.is_live_by(|| now_ms)
+    }
+
+    /// The same; the clock is looked at only for a value that ends.
+    pub fn is_live_by(&self, now_ms: impl FnOnce() -> u64) -> bool {
+        self.kind() == Some(Kind::Value) && self.ends_ms().is_none_or(|at_ms| now_ms() < at_ms)
     }
 
     /// What both registers are after a merge with `other`.
@@ -306,6 +311,11 @@ impl Object {
     /// The body as it is stored, whatever the deadline says; empty unless the kind is a value.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The same, and nothing else is kept.
+    pub fn into_body(self) -> Bytes {
+        self.body
     }
 
     /// Takes in what another copy held.

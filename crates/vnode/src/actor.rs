@@ -31,7 +31,7 @@ mod ring_change;
 mod shrinking;
 mod writes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use rkv_ring::{ClusterId, Floors, NodeName, PartitionCount};
 use rkv_storage::{Error, Store};
@@ -67,8 +67,8 @@ pub struct Actor {
     pub(crate) phase: Phase,
     pub(crate) holding: Holding,
     vnode: Box<dyn Vnode>,
-    /// What follows when the write of a number has landed.
-    then: BTreeMap<u64, Then>,
+    /// What follows when the write of a number has landed, in the order of these numbers.
+    then: VecDeque<(u64, Then)>,
     /// Writes that failed so far.
     failures: u64,
     last_write_ms: u64,
@@ -87,6 +87,8 @@ pub struct Actor {
     shrinking: Shrinking,
     sweep: Sweep,
     ids: Ids,
+    /// Room for what a step wishes for, empty between steps.
+    pub(crate) effects: Vec<Effect>,
     /// Comparisons that found something to mend, for metrics and for the check that they stand still.
     pub(crate) repairs: u64,
 }
@@ -108,7 +110,7 @@ impl Actor {
             phase,
             holding: Holding::new(id, partitions, vnode.cut()),
             vnode,
-            then: BTreeMap::new(),
+            then: VecDeque::new(),
             failures: 0,
             last_write_ms: 0,
             gated: Vec::new(),
@@ -123,6 +125,7 @@ impl Actor {
             shrinking: Shrinking::default(),
             sweep: Sweep::default(),
             ids: Ids::new(id, seed),
+            effects: Vec::new(),
             repairs: 0,
         }
     }

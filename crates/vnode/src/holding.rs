@@ -103,6 +103,17 @@ impl Holding {
         StoreKey::range(space, self.id.service.0, slots)
     }
 
+    /// Whether `key` is the store key of an entry that this copy may hold.
+    pub fn is_place_of(&self, key: &[u8]) -> bool {
+        let [space, service, high, low, ..] = *key else {
+            return false;
+        };
+        let slots = self.partitions.slots(self.id.partition);
+        space == Space::Data as u8
+            && service == self.id.service.0
+            && slots.contains(&u16::from_be_bytes([high, low]))
+    }
+
     /// How many of its entries are values.
     pub fn live(&self) -> u64 {
         self.tally.live

@@ -12,10 +12,7 @@ use rkv_ring::{Floors, NodeName, Partition, Ring, RingId, Status};
 /// One node's view of the cluster.
 pub struct View {
     me: NodeName,
-    ring: Arc<Ring>,
-    id: RingId,
-    walk: Arc<Walk>,
-    floors: Floors,
+    by_ring: Arc<ByRing>,
     /// Other members that nobody suspects.
     up: BTreeSet<NodeName>,
     /// The latest ring that each member is known to route by.
@@ -24,29 +21,56 @@ pub struct View {
     preflists: Box<[OnceLock<Arc<Preflist>>]>,
 }
 
+/// What follows from the ring alone, and is asked for with each request.
+struct ByRing {
+    ring: Arc<Ring>,
+    id: RingId,
+    walk: Arc<Walk>,
+    floors: Floors,
+    /// Whether this node is a member that may own and coordinate.
+    serves: bool,
+    /// By partition, whether this node stands in its row.
+    owns: Box<[bool]>,
+}
+
+impl ByRing {
+    fn new(me: &NodeName, ring: Arc<Ring>, walk: Arc<Walk>, floors: Floors) -> ByRing {
+        let member = ring.members.get(me);
+        ByRing {
+            id: ring.id(),
+            serves: member.is_some_and(|m| matches!(m.status, Status::Valid | Status::Leaving)),
+            owns: ring
+                .partitions
+                .partitions()
+                .map(|partition| ring.owns(me, partition))
+                .collect(),
+            ring,
+            walk,
+            floors,
+        }
+    }
+}
+
 impl View {
     /// The view of `me` when nobody else is known to be up.
     pub fn new(me: NodeName, ring: Arc<Ring>) -> View {
         let walk = Arc::new(Walk::of(&ring));
         let floors = ring.keyspaces.floors();
-        View::assemble(me, (walk, floors), ring, BTreeSet::new(), BTreeMap::new())
+        let by_ring = ByRing::new(&me, ring, walk, floors);
+        View::assemble(me, by_ring.into(), BTreeSet::new(), BTreeMap::new())
     }
 
     fn assemble(
         me: NodeName,
-        (walk, floors): (Arc<Walk>, Floors),
-        ring: Arc<Ring>,
+        by_ring: Arc<ByRing>,
         up: BTreeSet<NodeName>,
         seen: BTreeMap<NodeName, RingId>,
     ) -> View {
-        let preflists = ring.partitions.partitions().map(|_| OnceLock::new());
+        let partitions = by_ring.ring.partitions.partitions();
         View {
-            id: ring.id(),
-            preflists: preflists.collect(),
             me,
-            ring,
-            walk,
-            floors,
+            preflists: partitions.map(|_| OnceLock::new()).collect(),
+            by_ring,
             up,
             seen,
         }
@@ -54,18 +78,19 @@ impl View {
 
     /// The same by a later ring.
     pub fn with_ring(&self, ring: Arc<Ring>) -> View {
-        let walk = if ring.members.keys().eq(self.ring.members.keys()) {
-            self.walk.clone()
+        let before = &*self.by_ring;
+        let walk = if ring.members.keys().eq(before.ring.members.keys()) {
+            before.walk.clone()
         } else {
             Arc::new(Walk::of(&ring))
         };
         let mut floors = ring.keyspaces.floors();
-        if floors == self.floors {
-            floors = self.floors.clone();
+        if floors == before.floors {
+            floors = before.floors.clone();
         }
         let me = self.me.clone();
-        let (up, seen) = (self.up.clone(), self.seen.clone());
-        View::assemble(me, (walk, floors), ring, up, seen)
+        let by_ring = ByRing::new(&me, ring, walk, floors);
+        View::assemble(me, by_ring.into(), self.up.clone(), self.seen.clone())
     }
 
     /// The same after `node` came up or is suspected.
@@ -88,8 +113,7 @@ impl View {
 
     /// The same ring, others up or seen.
     fn as_before(&self, up: BTreeSet<NodeName>, seen: BTreeMap<NodeName, RingId>) -> View {
-        let by = (self.walk.clone(), self.floors.clone());
-        View::assemble(self.me.clone(), by, self.ring.clone(), up, seen)
+        View::assemble(self.me.clone(), self.by_ring.clone(), up, seen)
     }
 
     /// This node.
@@ -99,25 +123,22 @@ impl View {
 
     /// The ring that it routes by.
     pub fn ring(&self) -> &Arc<Ring> {
-        &self.ring
+        &self.by_ring.ring
     }
 
     /// The keyspaces' floors.
     pub fn floors(&self) -> &Floors {
-        &self.floors
+        &self.by_ring.floors
     }
 
     /// What fences its requests.
     pub fn id(&self) -> RingId {
-        self.id
+        self.by_ring.id
     }
 
     /// Whether this node is a member that may own and coordinate.
     pub fn serves(&self) -> bool {
-        self.ring
-            .members
-            .get(&self.me)
-            .is_some_and(|m| matches!(m.status, Status::Valid | Status::Leaving))
+        self.by_ring.serves
     }
 
     /// Whether `node` is this one or nobody suspects it.
@@ -128,7 +149,7 @@ impl View {
     /// The latest ring that `node` is known to route by.
     pub fn seen(&self, node: &NodeName) -> Option<RingId> {
         if *node == self.me {
-            Some(self.id)
+            Some(self.by_ring.id)
         } else {
             self.seen.get(node).copied()
         }
@@ -141,7 +162,7 @@ impl View {
 
     /// Other members, joining ones excepted.
     pub fn peers(&self) -> impl Iterator<Item = &NodeName> {
-        let members = self.ring.members.iter();
+        let members = self.by_ring.ring.members.iter();
         members
             .filter(|(name, m)| m.status != Status::Joining && **name != self.me)
             .map(|(name, _)| name)
@@ -151,19 +172,19 @@ impl View {
     pub fn all_reachable_agree(&self) -> bool {
         self.peers_up().all(|node| {
             self.seen(node)
-                .is_some_and(|seen| seen == self.id || seen.supersedes(&self.id))
+                .is_some_and(|seen| seen == self.by_ring.id || seen.supersedes(&self.by_ring.id))
         })
     }
 
     /// Whether this node stands in the row of `partition`.
     pub fn owns(&self, partition: Partition) -> bool {
-        self.ring.owns(&self.me, partition)
+        self.by_ring.owns[partition.index()]
     }
 
     /// The owners of `partition`, each once, in the row's order.
     pub fn owners(&self, partition: Partition) -> Vec<NodeName> {
-        let mut owners: Vec<NodeName> = Vec::with_capacity(usize::from(self.ring.replicas));
-        for node in self.ring.row(partition) {
+        let mut owners: Vec<NodeName> = Vec::with_capacity(usize::from(self.by_ring.ring.replicas));
+        for node in self.by_ring.ring.row(partition) {
             if !owners.contains(node) {
                 owners.push(node.clone());
             }
@@ -182,8 +203,8 @@ impl View {
     pub fn preflist(&self, partition: Partition) -> &Arc<Preflist> {
         self.preflists[partition.index()].get_or_init(|| {
             Arc::new(preflist::preflist(
-                &self.ring,
-                &self.walk,
+                &self.by_ring.ring,
+                &self.by_ring.walk,
                 partition,
                 |node| self.is_up(node),
             ))

@@ -13,7 +13,7 @@ use rkv_ring::{Floors, NodeName, Partition};
 use rkv_wire::message::{Answer, Command, ServiceId};
 
 /// Reads an entry by its store key.
-pub type Held<'a> = &'a dyn Fn(&[u8]) -> Result<Option<Bytes>, rkv_storage::Error>;
+pub type Held<'a> = &'a dyn Fn(&Bytes) -> Result<Option<Bytes>, rkv_storage::Error>;
 
 /// What a vnode sees while it decides one command.
 pub struct Context<'a> {

@@ -4,12 +4,13 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use rkv_resp::Protocol;
-use tokio::sync::Notify;
 
 use super::credentials::DEFAULT_USER;
 
@@ -24,7 +25,8 @@ pub(super) struct Client {
     /// What its buffers held after its last turn.
     buffers: Buffers,
     is_killed: AtomicBool,
-    kill: Notify,
+    /// The connection's task.
+    task: AtomicWaker,
 }
 
 /// Bytes that a connection holds.
@@ -91,24 +93,29 @@ impl Client {
             fd,
             buffers: Buffers::default(),
             is_killed: AtomicBool::new(false),
-            kill: Notify::new(),
+            task: AtomicWaker::new(),
         }
     }
 
     /// Its connection ends, whatever it is at.
     pub(super) fn kill(&self) {
-        self.is_killed.store(true, Ordering::Relaxed);
-        self.kill.notify_one();
+        self.is_killed.store(true, Ordering::Release);
+        self.wake();
     }
 
     /// Whether somebody ended it.
     pub(super) fn is_killed(&self) -> bool {
-        self.is_killed.load(Ordering::Relaxed)
+        self.is_killed.load(Ordering::Acquire)
     }
 
-    /// Returns when somebody ends it.
-    pub(super) async fn killed(&self) {
-        self.kill.notified().await;
+    /// Has its connection look whether it is to end.
+    pub(super) fn wake(&self) {
+        self.task.wake();
+    }
+
+    /// Its connection is woken by this; to be said before it looks whether it is to end.
+    pub(super) fn wake_by(&self, waker: &Waker) {
+        self.task.register(waker);
     }
 
     /// What its buffers hold now: bytes received and not parsed, room for more of them, bytes written and not taken,

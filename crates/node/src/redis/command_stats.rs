@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use rkv_kv::PerThread;
 use rkv_resp::Name;
 use rkv_resp::command;
 use smallvec::SmallVec;
@@ -19,9 +20,17 @@ const OTHER_CODES: &str = "OTHER";
 
 /// What all connections counted, by command.
 pub(super) struct CommandStats {
-    /// By [`Name`], in its order.
-    commands: Box<[Totals]>,
+    commands: PerThread<Each>,
     errors: Mutex<BTreeMap<String, u64>>,
+}
+
+/// By [`Name`], in its order.
+struct Each(Box<[Totals]>);
+
+impl Default for Each {
+    fn default() -> Each {
+        Each(command::all().map(|_| Totals::default()).collect())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +103,7 @@ impl Called {
 impl Default for CommandStats {
     fn default() -> CommandStats {
         CommandStats {
-            commands: command::all().map(|_| Totals::default()).collect(),
+            commands: PerThread::default(),
             errors: Mutex::default(),
         }
     }
@@ -110,7 +119,7 @@ impl CommandStats {
     /// Takes over what a connection has counted.
     pub(super) fn add(&self, called: &mut Called) {
         for calls in called.commands.drain(..) {
-            let Some(totals) = self.commands.get(calls.name as usize) else {
+            let Some(totals) = self.commands.mine().0.get(calls.name as usize) else {
                 continue;
             };
             totals.calls.fetch_add(calls.calls, Ordering::Relaxed);
@@ -137,11 +146,15 @@ impl CommandStats {
 
     /// The lines of `INFO commandstats`: name and figures of each command that was asked for.
     pub(super) fn commands(&self) -> Vec<(String, String)> {
-        let read = |total: &AtomicU64| total.load(Ordering::Relaxed);
         let line = |spec: &'static command::Spec| {
-            let totals = self.commands.get(spec.name as usize)?;
-            let (calls, us) = (read(&totals.calls), read(&totals.us));
-            let (rejected, failed) = (read(&totals.rejected), read(&totals.failed));
+            let [mut calls, mut us, mut rejected, mut failed] = [0; 4];
+            for each in self.commands.all() {
+                let totals = each.0.get(spec.name as usize)?;
+                calls += totals.calls.load(Ordering::Relaxed);
+                us += totals.us.load(Ordering::Relaxed);
+                rejected += totals.rejected.load(Ordering::Relaxed);
+                failed += totals.failed.load(Ordering::Relaxed);
+            }
             if calls + rejected == 0 {
                 return None;
             }
@@ -165,7 +178,7 @@ impl CommandStats {
 
     /// CONFIG RESETSTAT
     pub(super) fn reset(&self) {
-        for totals in &self.commands {
+        for totals in self.commands.all().flat_map(|each| &each.0) {
             for total in [&totals.calls, &totals.us, &totals.rejected, &totals.failed] {
                 total.store(0, Ordering::Relaxed);
             }

@@ -4,19 +4,18 @@
 //! the connection waits for whatever comes first: bytes, answers, room to write. It reads no more while its client does
 //! not take its replies, or while too much is under way.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rkv_resp::command::{by_text, find};
-use rkv_resp::{Command, CommandError, Reply, Request, RequestParser};
+use rkv_resp::{Command, CommandError, Name, Reply, Request, RequestParser};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::watch;
 
-use super::listener::stopped;
 use super::many::Each;
 use super::operation::Ask;
 use super::output::{Output, SLICES};
@@ -72,6 +71,20 @@ enum Turn {
     More,
 }
 
+/// What a connection waited for.
+enum News {
+    /// Answers to what is under way.
+    Answers,
+    /// So many bytes came; none: the client sends no more.
+    Read(usize),
+    /// The socket takes more.
+    Room,
+    /// The node stops.
+    Stop,
+    /// The client is gone, too slow, or was killed.
+    Over,
+}
+
 impl Connection {
     pub(super) fn new(admitted: Admitted) -> Connection {
         let session = Session::new(admitted.server.clone(), admitted.client.clone());
@@ -93,15 +106,10 @@ impl Connection {
     }
 
     /// Goes on until the client leaves, breaks the protocol, or the node stops.
-    pub(super) async fn run(mut self, mut stream: TcpStream, mut stop: watch::Receiver<bool>) {
-        let (mut reader, mut writer) = stream.split();
-        let client = self.admitted.client.clone();
-        // Begun once: to wait anew in every turn would be to queue anew among all connections.
-        let mut stopping = pin!(stopped(&mut stop));
-        let mut killed = pin!(client.killed());
-        while !client.is_killed() {
+    pub(super) async fn run(mut self, mut stream: TcpStream) {
+        while !self.admitted.client.is_killed() {
             let turn = self.turn();
-            if self.flush(&writer).is_err() {
+            if self.flush(&stream).is_err() {
                 return;
             }
             self.tell(turn);
@@ -113,31 +121,52 @@ impl Connection {
             if self.is_over(turn) {
                 break;
             }
-            let may_read = turn == Turn::Idle && !self.is_ended && self.closing.is_none();
-            let room = if may_read { self.room() } else { 0 };
-            let deadline = self.deadline().map(tokio::time::Instant::from_std);
-            tokio::select! {
-                biased;
-                () = self.pipeline.inbox().wait(), if self.pipeline.is_waiting() => {}
-                read = receive(&reader, &mut self.input, room), if may_read => match read {
-                    Ok(0) => self.is_ended = true,
-                    Ok(bytes) => self.read(bytes),
-                    Err(_) => return,
-                },
-                ready = writer.writable(), if !self.output.is_empty() => {
-                    if ready.is_err() {
-                        return;
-                    }
-                }
-                () = &mut stopping, if self.closing.is_none() => self.close(),
-                () = &mut killed => return,
-                () = until(deadline), if deadline.is_some() => return,
+            match self.wait(&mut stream, turn).await {
+                News::Answers | News::Room => {}
+                News::Read(0) => self.is_ended = true,
+                News::Read(bytes) => self.read(bytes),
+                News::Stop => self.close(),
+                News::Over => return,
             }
         }
-        if writer.shutdown().await.is_ok() && self.is_refused {
+        if stream.shutdown().await.is_ok() && self.is_refused {
             // Whether it takes the error in time is its own affair.
-            let _ = tokio::time::timeout(LINGER, discard(&mut reader)).await;
+            let _ = tokio::time::timeout(LINGER, discard(&mut stream)).await;
         }
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(&mut self, stream: &mut TcpStream, turn: Turn) -> News {
+        let may_read = turn == Turn::Idle && !self.is_ended && self.closing.is_none();
+        let room = if may_read { self.room() } else { 0 };
+        let deadline = self.deadline().map(tokio::time::Instant::from_std);
+        let mut late = pin!(until(deadline));
+        poll_fn(|cx| {
+            let client = &self.admitted.client;
+            client.wake_by(cx.waker());
+            if client.is_killed() {
+                return Poll::Ready(News::Over);
+            }
+            if self.closing.is_none() && self.admitted.server.is_stopping() {
+                return Poll::Ready(News::Stop);
+            }
+            if self.pipeline.is_waiting() && self.pipeline.inbox().poll(cx).is_ready() {
+                return Poll::Ready(News::Answers);
+            }
+            if may_read && let Poll::Ready(read) = receive(cx, stream, &mut self.input, room) {
+                return Poll::Ready(read.map_or(News::Over, News::Read));
+            }
+            if !self.output.is_empty()
+                && let Poll::Ready(ready) = stream.poll_write_ready(cx)
+            {
+                return Poll::Ready(ready.map_or(News::Over, |()| News::Room));
+            }
+            if deadline.is_some() {
+                return late.as_mut().poll(cx).map(|()| News::Over);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Begins what came, as far as there is room, and writes what may leave.
@@ -166,17 +195,28 @@ impl Connection {
     fn carry_out(&mut self, request: Request) {
         self.pipeline.counted.commands += 1;
         let manner = self.session.next_manner();
-        let command = match self.understand(request) {
-            Ok(command) => command,
+        let name = match self.named(&request) {
+            Ok(name) => name,
             Err(error) => return self.pipeline.answered(manner, error.into()),
         };
-        if let Err(reply) = self.begin(manner, command) {
+        let args = &request.args;
+        let output = &mut self.output;
+        if self.pipeline.answer_at_once(manner, name, args, output) {
+            return;
+        }
+        self.pipeline.note(name, args);
+        let begun = match Command::parse(name, request) {
+            Ok(command) => self.begin(manner, command),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(reply) = begun {
             self.pipeline.answered(manner, reply);
         }
     }
 
-    fn understand(&mut self, request: Request) -> Result<Command, CommandError> {
-        let spec = find(&request).inspect_err(|error| {
+    /// Which command it is, if this client may have it carried out.
+    fn named(&mut self, request: &Request) -> Result<Name, CommandError> {
+        let spec = find(request).inspect_err(|error| {
             if let CommandError::WrongArity(text) = error
                 && let Some(spec) = by_text(text.as_bytes())
             {
@@ -188,8 +228,7 @@ impl Connection {
             self.pipeline.counted.called.rejected(spec.name);
             return Err(CommandError::NoAuth);
         }
-        self.pipeline.note(spec, &request.args);
-        Command::parse(spec.name, request)
+        Ok(spec.name)
     }
 
     /// Begins a command; an error is the reply to one that cannot be.
@@ -356,11 +395,14 @@ impl Connection {
     }
 
     /// Writes what the socket takes.
-    fn flush(&mut self, writer: &WriteHalf<'_>) -> io::Result<()> {
+    fn flush(&mut self, stream: &TcpStream) -> io::Result<()> {
         while !self.output.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = self.output.slices(&mut slices);
-            match writer.try_write_vectored(&slices[..count]) {
+            let written = match self.output.slices(&mut slices) {
+                1 => stream.try_write(&slices[0]),
+                count => stream.try_write_vectored(&slices[..count]),
+            };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => {
                     self.output.sent(bytes);
@@ -414,20 +456,21 @@ impl Connection {
 }
 
 /// Reads once something is there, and only then makes room for it.
-async fn receive(reader: &ReadHalf<'_>, input: &mut BytesMut, room: usize) -> io::Result<usize> {
-    loop {
-        reader.readable().await?;
-        input.reserve(room);
-        match reader.try_read_buf(input) {
-            // The system thought so and was wrong.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if input.is_empty() {
-                    *input = BytesMut::new();
-                }
-            }
-            read => return read,
-        }
+fn receive(
+    cx: &mut Context<'_>,
+    stream: &mut TcpStream,
+    input: &mut BytesMut,
+    room: usize,
+) -> Poll<io::Result<usize>> {
+    ready!(stream.poll_read_ready(cx))?;
+    input.reserve(room);
+    // Not `try_read`: this one knows that a socket which gave less than there was room for is empty, and does not ask again.
+    let read = pin!(stream.read_buf(input)).poll(cx);
+    if read.is_pending() && input.is_empty() {
+        // The system thought that there was something, and was wrong.
+        *input = BytesMut::new();
     }
+    read
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {
@@ -437,8 +480,8 @@ async fn until(deadline: Option<tokio::time::Instant>) {
     }
 }
 
-async fn discard(reader: &mut ReadHalf<'_>) {
+async fn discard(stream: &mut TcpStream) {
     // On the heap: else every connection's task would have room for it.
     let mut buffer = vec![0; 4096];
-    while let Ok(1..) = reader.read(&mut buffer).await {}
+    while let Ok(1..) = stream.read(&mut buffer).await {}
 }

@@ -5,12 +5,12 @@
 //! that is there at once costs no task and no channel.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_kv::KvError;
 use rkv_resp::Reply;
-use tokio::sync::Notify;
 
 use super::lanes::Access;
 
@@ -46,22 +46,22 @@ pub(super) enum Answer {
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     came: Mutex<Came>,
-    wake: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Came {
     answers: Vec<(Ticket, Answer)>,
-    is_awaited: bool,
+    /// The connection, while it waits.
+    waits: Option<Waker>,
 }
 
 impl Inbox {
     fn put(&self, ticket: Ticket, answer: Answer) {
         let mut came = self.came.lock();
         came.answers.push((ticket, answer));
-        if std::mem::take(&mut came.is_awaited) {
+        if let Some(waits) = came.waits.take() {
             drop(came);
-            self.wake.notify_one();
+            waits.wake();
         }
     }
 
@@ -74,16 +74,17 @@ impl Inbox {
         std::mem::swap(&mut self.came.lock().answers, into);
     }
 
-    /// Returns when something is there; perhaps earlier.
-    pub(super) async fn wait(&self) {
-        {
-            let mut came = self.came.lock();
-            if !came.answers.is_empty() {
-                return;
-            }
-            came.is_awaited = true;
+    /// Ready when something is there; else the task is woken when something comes.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut came = self.came.lock();
+        if !came.answers.is_empty() {
+            return Poll::Ready(());
         }
-        self.wake.notified().await;
+        match &mut came.waits {
+            Some(waits) => waits.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 

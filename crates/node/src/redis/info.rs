@@ -141,20 +141,21 @@ fn persistence_fields(server: &Server) -> Fields {
 
 fn stats_fields(server: &Server) -> Fields {
     let stats = &server.stats;
+    let traffic = stats.traffic();
     let read = |total: &AtomicU64| total.load(Ordering::Relaxed);
     vec![
         field("total_connections_received", read(&stats.connections)),
         field("rejected_connections", read(&stats.rejected)),
-        field("total_commands_processed", read(&stats.commands)),
+        field("total_commands_processed", traffic.commands),
         field(
             "instantaneous_ops_per_sec",
             stats.commands_per_s(server.engine.now_ms()),
         ),
-        field("total_net_input_bytes", read(&stats.input_bytes)),
-        field("total_net_output_bytes", read(&stats.output_bytes)),
-        field("total_error_replies", read(&stats.errors)),
-        field("keyspace_hits", read(&stats.hits)),
-        field("keyspace_misses", read(&stats.misses)),
+        field("total_net_input_bytes", traffic.input_bytes),
+        field("total_net_output_bytes", traffic.output_bytes),
+        field("total_error_replies", traffic.errors),
+        field("keyspace_hits", traffic.hits),
+        field("keyspace_misses", traffic.misses),
         field("expired_keys", 0),
         field("evicted_keys", 0),
     ]

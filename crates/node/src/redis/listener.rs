@@ -34,7 +34,6 @@ pub(crate) async fn serve(
     let unknown = || SocketAddr::from(([0, 0, 0, 0], 0));
     let local = listener.local_addr().unwrap_or_else(|_| unknown());
     let server = Arc::new(Server::new(engine, config, local));
-    let stop = shutdown.clone();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -45,7 +44,7 @@ pub(crate) async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, addr)) => {
                     if let Some(connection) = admit(&server, &stream, addr) {
-                        connections.spawn(connection.run(stream, stop.clone()));
+                        connections.spawn(connection.run(stream));
                     } else {
                         turn_away(stream);
                     }
@@ -58,15 +57,10 @@ pub(crate) async fn serve(
         }
     }
     drop(listener);
+    server.stop();
     while let Some(ended) = connections.join_next().await {
         look_at(ended);
     }
-}
-
-/// Returns when the node stops.
-pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    // An error: nobody is left who could say so.
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 fn admit(server: &Arc<Server>, stream: &TcpStream, addr: SocketAddr) -> Option<Connection> {

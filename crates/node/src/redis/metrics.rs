@@ -34,14 +34,15 @@ impl RedisFigures {
     /// What they are now.
     pub(crate) fn read(&self) -> Read {
         let stats = &self.stats;
+        let traffic = stats.traffic();
         Read {
             open: stats.open.load(Relaxed),
             accepted: stats.connections.load(Relaxed),
             rejected: stats.rejected.load(Relaxed),
-            commands: stats.commands.load(Relaxed),
-            errors: stats.errors.load(Relaxed),
-            input_bytes: stats.input_bytes.load(Relaxed),
-            output_bytes: stats.output_bytes.load(Relaxed),
+            commands: traffic.commands,
+            errors: traffic.errors,
+            input_bytes: traffic.input_bytes,
+            output_bytes: traffic.output_bytes,
         }
     }
 }

@@ -5,11 +5,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rkv_kv::Write;
-use rkv_resp::{Args, Name, Reply, Spec};
+use rkv_quorum::Object;
+use rkv_resp::{Args, Name, Reply};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::client::Client;
@@ -145,12 +146,12 @@ impl Pipeline {
     }
 
     /// What the request that is answered or asked next is.
-    pub(super) fn note(&mut self, spec: &Spec, args: &Args) {
-        let is_secret = matches!(spec.name, Name::Auth | Name::Hello);
+    pub(super) fn note(&mut self, name: Name, args: &Args) {
+        let is_secret = matches!(name, Name::Auth | Name::Hello);
         let is_kept = self.server.slow_log.is_on() && !is_secret;
         let most = if is_kept { slow_log::ARGS } else { 0 };
         self.noted = Some(Note {
-            name: Some(spec.name),
+            name: Some(name),
             began: self.now,
             args: args.iter().take(most).cloned().collect(),
             count: if is_kept { args.len() } else { 0 },
@@ -186,36 +187,58 @@ impl Pipeline {
     /// A request of one operation.
     pub(super) fn ask(&mut self, manner: Manner, key: Bytes, ask: Ask) {
         self.open();
-        if let Some(reply) = self.reply_at_once(&key, &ask) {
-            return self.slots.ready(manner, reply);
+        if let Ask::Set(Write::Value { body, at_ms }) = &ask
+            && self.in_flight == 0
+        {
+            let engine = &self.server.engine;
+            if engine.put_at_once(engine.default_keyspace(), &key, body, *at_ms) {
+                self.remember(&key);
+                return self.slots.ready(manner, Reply::OK);
+            }
         }
         let slot = self.slots.open(manner);
         self.begin(slot, 0, Operation { key, ask });
     }
 
-    /// The reply to what can be answered within this call: a plain GET or SET while nothing else is under way.
-    fn reply_at_once(&mut self, key: &Bytes, ask: &Ask) -> Option<Reply> {
-        if self.in_flight > 0 {
-            return None;
+    /// Answers within this call what can be: a plain GET or SET while nothing else is under way. False: nothing was done.
+    pub(super) fn answer_at_once(
+        &mut self,
+        manner: Manner,
+        name: Name,
+        args: &Args,
+        output: &mut Output,
+    ) -> bool {
+        if !self.is_empty() {
+            return false;
         }
         let engine = &self.server.engine;
         let keyspace = engine.default_keyspace();
-        match ask {
-            Ask::Get => {
-                let object = engine.get_at_once(keyspace, key)?;
-                let value = object.and_then(|object| object.read(engine.wall_ms()).cloned());
+        let reply = match (name, &args[1..]) {
+            (Name::Get, [key]) => {
+                let Some(object) = engine.get_at_once(keyspace, key) else {
+                    return false;
+                };
+                let live = object.filter(|o| o.version().is_live_by(|| engine.wall_ms()));
+                let value = live.map(Object::into_body);
                 note_value(value.as_ref(), &mut self.value_bytes, &mut self.counted);
-                Some(value.map_or(Reply::Null, Reply::Bulk))
+                value.map_or(Reply::Null, Reply::Bulk)
             }
-            Ask::Set(Write::Value { body, at_ms }) => {
-                let is_stored = engine.put_at_once(keyspace, key, body, *at_ms);
-                is_stored.then(|| {
-                    self.remember(key);
-                    Reply::OK
-                })
+            (Name::Set, [key, value]) if engine.put_at_once(keyspace, key, value, None) => {
+                self.remember(key);
+                Reply::OK
             }
-            _ => None,
+            _ => return false,
+        };
+        let began = std::mem::replace(&mut self.now, Instant::now());
+        let us = micros(self.now.saturating_duration_since(began));
+        self.counted.called.called(name, us, false);
+        if self.server.slow_log.is_slow(us) {
+            self.log_slow(us, args, args.len());
         }
+        if !manner.is_silent {
+            output.push(&reply, manner.protocol);
+        }
+        true
     }
 
     /// A request about all keys: it begins when all before it has ended, and nothing begins until it has.
@@ -296,16 +319,18 @@ impl Pipeline {
         let Some(name) = note.name else {
             return;
         };
-        let took = now.saturating_duration_since(note.began);
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let us = micros(now.saturating_duration_since(note.began));
         self.counted.called.called(name, us, error.is_some());
         // WAIT is slow by request
         if note.count > 0 && name != Name::Wait && self.server.slow_log.is_slow(us) {
-            let addr = self.client.addr.to_string();
-            let client = self.client.shown.lock().name.clone();
-            let log = &self.server.slow_log;
-            log.add(us, &note.args, note.count, addr, client);
+            self.log_slow(us, &note.args, note.count);
         }
+    }
+
+    fn log_slow(&self, us: u64, args: &Args, count: usize) {
+        let addr = self.client.addr.to_string();
+        let client = self.client.shown.lock().name.clone();
+        self.server.slow_log.add(us, args, count, addr, client);
     }
 
     fn begin(&mut self, slot: u64, part: u32, operation: Operation) {
@@ -386,6 +411,10 @@ impl Pipeline {
             self.hand_on(ticket, operation);
         }
     }
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A value was read, or its absence.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -79,6 +79,7 @@ pub(super) struct Server {
     clients: Mutex<BTreeMap<u64, Arc<Client>>>,
     next_id: AtomicU64,
     buffered: AtomicUsize,
+    is_stopping: AtomicBool,
 }
 
 impl Server {
@@ -100,7 +101,21 @@ impl Server {
             clients: Mutex::new(BTreeMap::new()),
             next_id: AtomicU64::new(1),
             buffered: AtomicUsize::new(0),
+            is_stopping: AtomicBool::new(false),
         }
+    }
+
+    /// No connection begins anything more.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        for client in self.clients() {
+            client.wake();
+        }
+    }
+
+    /// Whether the node stops.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
     }
 
     /// What a client that has proved itself may send.

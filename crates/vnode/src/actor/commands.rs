@@ -5,13 +5,15 @@
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
-use rkv_storage::{Error, Space};
+use rkv_storage::Error;
 use rkv_wire::message::{Answer, Command, Role};
+use smallvec::SmallVec;
 
 use super::forwarding::Gate;
 use super::writes::{Due, Then};
 use super::{Actor, Asked, Cx, Effect, ReplyTo};
 use crate::fault::Fault;
+use crate::holding::Write;
 use crate::phase::Phase;
 use crate::vnode::{Context, Decision};
 
@@ -80,7 +82,10 @@ impl Actor {
             Command::Get { key } | Command::Repair { key } => (Some(key.clone()), Vec::new()),
             _ => (None, Vec::new()),
         };
-        if key.as_ref().is_some_and(|key| !self.is_my_key(key)) {
+        if key
+            .as_ref()
+            .is_some_and(|key| !self.holding.is_place_of(key))
+        {
             return answer(to, bad_key(), effects);
         }
         let body = match &command {
@@ -125,10 +130,7 @@ impl Actor {
 
     fn ask_service(&mut self, cx: &Cx<'_>, command: Command, body: Bytes) -> Decision {
         let holding = &self.holding;
-        let held = |key: &[u8]| {
-            let key = Bytes::copy_from_slice(key);
-            holding.get_to_write(cx.store, &key)
-        };
+        let held = |key: &Bytes| holding.get_to_write(cx.store, key);
         let context = Context {
             node: cx.view.me(),
             partition: self.id.partition,
@@ -151,7 +153,7 @@ impl Actor {
         due: Due,
         effects: &mut Vec<Effect>,
     ) {
-        let mut writes = Vec::with_capacity(1);
+        let mut writes: SmallVec<[Write; 2]> = SmallVec::new();
         let mut gate = None;
         if let Some(key) = key.as_ref().filter(|_| !hint_for.is_empty()) {
             match self.hint_of_key(cx, key, hint_for, value.as_ref()) {
@@ -171,11 +173,6 @@ impl Actor {
         }
         let gate = gate.or_else(|| self.gate_without_session());
         self.write(cx, writes, false, Then::Answer(due, gate), effects);
-    }
-
-    pub(super) fn is_my_key(&self, key: &[u8]) -> bool {
-        let (start, end) = self.holding.range(Space::Data);
-        start[..] <= *key && *key < end[..]
     }
 }
 

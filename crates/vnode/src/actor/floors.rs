@@ -61,7 +61,8 @@ impl Actor {
             return;
         }
         let waits = self.sweep.last_write;
-        if waits.is_some_and(|token| self.then.contains_key(&token)) || self.absorbing {
+        if waits.is_some_and(|token| self.then.iter().any(|(of, _)| *of == token)) || self.absorbing
+        {
             return;
         }
         if self.sweep.permit.is_none() {

@@ -44,7 +44,7 @@ impl Actor {
             Command::Get { key } => (key.clone(), Vec::new()),
             _ => return answer(to, Answer::NotOwner(cx.view.id()), effects),
         };
-        if !self.is_my_key(&key) {
+        if !self.holding.is_place_of(&key) {
             return answer(to, bad_key(), effects);
         }
         let hint_key = StoreKey::respace(&key, Space::Hint);
@@ -89,7 +89,7 @@ impl Actor {
         let Command::Hint { key, missing } = asked.command else {
             unreachable!("only hints are kept");
         };
-        if !self.is_my_key(&key) {
+        if !self.holding.is_place_of(&key) {
             return answer(asked.to, bad_key(), effects);
         }
         let Some(body) = self.above(cx, &key, asked.body) else {

@@ -110,7 +110,7 @@ impl Actor {
         self.leaving.dropping = true;
         self.leaving.begin_proof();
         let token = self.holding.drop_all(Space::Data, effects);
-        self.then.insert(token, Then::Nothing);
+        self.then.push_back((token, Then::Nothing));
         self.enter(cx, Phase::Absent, Then::Nothing, effects);
     }
 

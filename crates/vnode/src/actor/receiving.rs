@@ -97,7 +97,7 @@ impl Actor {
     ) {
         if self.incoming_session(&from, session).is_some() {
             let opening = |then: &Then| matches!(then, Then::Opened { .. });
-            if !self.then.values().any(opening) {
+            if !self.then.iter().any(|(_, then)| opening(then)) {
                 self.answer_open(from, session, None, effects);
             }
             return;
@@ -111,7 +111,7 @@ impl Actor {
         }
         // A session begins with an empty copy: what an earlier one left behind is no part of it.
         let token = self.holding.drop_all(Space::Data, effects);
-        self.then.insert(token, Then::Nothing);
+        self.then.push_back((token, Then::Nothing));
         self.incoming = Some(HandoffIn::new(from.clone(), session));
         let phase = Phase::Receiving {
             from: from.clone(),
@@ -231,7 +231,7 @@ impl Actor {
         let items = read_items(body).map_err(|e| e.to_string())?;
         let mut writes: BTreeMap<Bytes, Bytes> = BTreeMap::new();
         for (key, entry) in items {
-            if !self.is_my_key(&key) {
+            if !self.holding.is_place_of(&key) {
                 return Err("an entry of another partition".to_owned());
             }
             let Some(entry) = self.above(cx, &key, entry) else {

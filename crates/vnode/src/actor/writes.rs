@@ -73,7 +73,7 @@ impl Actor {
     pub(super) fn write(
         &mut self,
         cx: &Cx<'_>,
-        writes: Vec<Write>,
+        writes: impl IntoIterator<Item = Write>,
         sync: bool,
         then: Then,
         effects: &mut Vec<Effect>,
@@ -81,7 +81,14 @@ impl Actor {
         let token = self
             .holding
             .write(cx.store, &*self.vnode, writes, sync, effects);
-        self.then.insert(token, then);
+        self.then.push_back((token, then));
+    }
+
+    /// What is to follow the write of this number, and no longer waits for it.
+    fn take_then(&mut self, token: u64) -> Then {
+        let at = self.then.binary_search_by_key(&token, |(of, _)| *of);
+        let taken = at.ok().and_then(|at| self.then.remove(at));
+        taken.map_or(Then::Nothing, |(_, then)| then)
     }
 
     /// The phase as it is stored.
@@ -104,7 +111,7 @@ impl Actor {
     ) {
         let record = self.record(&phase);
         self.phase = phase;
-        self.write(cx, vec![record], true, then, effects);
+        self.write(cx, [record], true, then, effects);
     }
 
     /// Writes its phase down before the first event: what a restart decided is what the next one finds.
@@ -125,7 +132,7 @@ impl Actor {
         effects: &mut Vec<Effect>,
     ) {
         self.holding.landed(cx.store, &*self.vnode, token, &result);
-        let then = self.then.remove(&token).unwrap_or(Then::Nothing);
+        let then = self.take_then(token);
         if let Err(error) = &result {
             self.failures += 1;
             return self.write_failed(cx, then, error, effects);

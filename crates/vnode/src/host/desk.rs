@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rkv_ring::{NodeName, Partition};
 use rkv_storage::{Error, Job};
 use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId};
+use smallvec::SmallVec;
 
 use super::{Host, Upward};
 use crate::actor::{Actor, Asked, Cx, Effect, Event, ReplyTo};
@@ -64,7 +65,7 @@ pub(super) struct Running {
 /// What came of a step, to be handed on when no lock is held.
 #[derive(Default)]
 pub(super) struct Outbox {
-    answers: Vec<(ReplyTo, Answer, Bytes)>,
+    answers: SmallVec<[(ReplyTo, Answer, Bytes); 1]>,
     ready: Vec<(Partition, u32, NodeName)>,
     broken: Vec<(Partition, u32)>,
     pulls: Vec<NodeName>,
@@ -193,7 +194,9 @@ impl Host {
 
     fn note_restless(&self, desk: &Desk, actor: &Actor) {
         let restless = actor.is_restless();
-        if desk.restless.swap(restless, Ordering::AcqRel) != restless {
+        // Only who is with the actor changes it.
+        if desk.restless.load(Ordering::Relaxed) != restless {
+            desk.restless.store(restless, Ordering::Relaxed);
             let mut all = self.restless.lock();
             if restless {
                 all.insert(actor.id);
@@ -226,33 +229,40 @@ impl Host {
             clock_fits: self.clock_fits.load(Ordering::Relaxed),
             has_entries: running.is_some_and(|running| running.service.has_entries()),
         };
-        let mut effects = Vec::new();
-        let mut landed = VecDeque::new();
+        let mut effects = std::mem::take(&mut actor.effects);
+        let mut landed: SmallVec<[(u64, Result<(), Error>); 2]> = SmallVec::new();
         let mut next = Some(event);
         while let Some(event) = next {
             actor.step(&cx, event, &mut effects);
             for effect in effects.drain(..) {
                 landed.extend(self.carry(actor.id, effect, outbox));
             }
-            next = landed.pop_front();
+            next = (!landed.is_empty()).then(|| {
+                let (token, result) = landed.remove(0);
+                Event::Landed { token, result }
+            });
         }
+        actor.effects = effects;
     }
 
     /// Carries out one wish. What a volatile store writes has landed at once.
-    fn carry(&self, copy: CopyId, effect: Effect, outbox: &mut Outbox) -> Option<Event> {
+    fn carry(
+        &self,
+        copy: CopyId,
+        effect: Effect,
+        outbox: &mut Outbox,
+    ) -> Option<(u64, Result<(), Error>)> {
         let volatile = self.store.is_volatile();
         match effect {
             Effect::Write { token, batch, .. } if volatile => {
-                let result = self.store.apply(&batch);
-                return Some(Event::Landed { token, result });
+                return Some((token, self.store.apply(&batch)));
             }
             Effect::Write { token, batch, sync } => {
                 let done = self.when_landed(copy, token);
                 self.store.submit(Job { batch, sync, done });
             }
             Effect::Drop { token, start, end } if volatile => {
-                let result = self.store.drop_now(&start, &end);
-                return Some(Event::Landed { token, result });
+                return Some((token, self.store.drop_now(&start, &end)));
             }
             Effect::Drop { token, start, end } => {
                 let done = self.when_landed(copy, token);
