@@ -1,4 +1,4 @@
-//! A node that is alone, in memory: for tests of this crate.
+//! A node that is alone: for tests of this crate.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use rkv_quorum::clock::{Clock, Drift};
 use rkv_quorum::policy::Defaults;
 use rkv_ring::cluster::{ClusterMessage, Event, Facts, Target};
 use rkv_ring::{Addresses, ClusterId, Incarnation, Member, NodeName, PartitionCount, Ring, Status};
-use rkv_storage::{BackendKind, Durability};
+use rkv_storage::{BackendKind, Durability, Store};
 use rkv_vnode::{Beginning, Fault, Host, Settings, World};
 use rkv_wire::message::Message;
 
@@ -50,13 +50,18 @@ pub(crate) fn ring() -> Ring {
     Ring::found(ClusterId(1), "test", q, 3, "a".into(), member)
 }
 
-/// The engine of `a`.
+/// The engine of `a`, in memory.
 pub(crate) fn engine(ring: &Ring) -> Arc<Engine> {
     let folder = tempfile::tempdir().unwrap();
     let opened = rkv_storage::open(BackendKind::Memory, folder.path()).unwrap();
     let faults = rkv_storage::Faults::default();
     let sync = Duration::from_millis(100);
     let store = rkv_storage::start(opened.backend, Durability::Os, sync, faults).unwrap();
+    engine_over(ring, store)
+}
+
+/// The engine of `a` over this store.
+pub(crate) fn engine_over(ring: &Ring, store: Arc<dyn Store>) -> Arc<Engine> {
     let world = Arc::new(Alone(Instant::now()));
     let settings = Settings {
         boot: 1,

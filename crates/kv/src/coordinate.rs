@@ -30,7 +30,9 @@ const SHARDS: usize = 16;
 /// Low bits of a request id that number the asks of one request.
 const ASK_BITS: u32 = 12;
 /// The ask whose answer nobody waits for: hints and repairs after the fact.
-const UNHEARD: u64 = (1 << ASK_BITS) - 1;
+pub(crate) const UNHEARD: u64 = (1 << ASK_BITS) - 1;
+/// The ask of a write without a machine: see [`crate::lone`].
+pub(crate) const LONE: u64 = UNHEARD - 1;
 /// How long a replica may take over a hint or a repair.
 const UNHEARD_WITHIN_MS: u32 = 5_000;
 
@@ -107,6 +109,11 @@ impl Now {
     pub fn at_ms(ms: u64) -> Now {
         let us = ms.saturating_mul(1_000);
         Now { us }
+    }
+
+    /// Its microsecond.
+    pub(crate) fn us(self) -> u64 {
+        self.us
     }
 
     /// Its millisecond.

@@ -9,18 +9,20 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_quorum::clock::Stamp;
 use rkv_quorum::object::{Kind, Version};
-use rkv_quorum::outcome::{GetOutcome, PutOutcome};
+use rkv_quorum::outcome::{GetOutcome, PutOutcome, QuorumError};
 use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
 use rkv_quorum::put::Draft;
 use rkv_quorum::{Get, Put};
 use rkv_ring::{NodeName, Partition, Preflist, Slot};
 use rkv_wire::message::{Answer, Command, CopyState, ServiceId};
 
+use crate::at_once::is_alone;
 use crate::coordinate::{Now, Place, Question, Reply, Times};
 use crate::engine::{Done, Engine, Errand};
 use crate::error::KvError;
 use crate::figures::{End, Op};
 use crate::keyspace::Keyspace;
+use crate::lone::Lone;
 use crate::replica::KV;
 
 /// What is to be written.
@@ -109,12 +111,44 @@ impl Engine {
         done: Done<Result<PutOutcome, KvError>>,
     ) {
         let (slot, key) = keyspace.locate(key);
-        let view = self.view();
-        let preflist = view.preflist(view.ring().partition_of(slot));
+        let place = Place { slot, key };
         let op = match draft {
             Draft::Tombstone => Op::Delete,
             Draft::Value { .. } | Draft::Deadline { .. } => Op::Put,
         };
+        let view = self.host().view_now();
+        let preflist = view.preflist(view.ring().partition_of(slot));
+        if !matches!(draft, Draft::Deadline { .. }) && is_alone(&view, preflist, policy.n) {
+            let (partition, ring) = (preflist.partition, preflist.ring);
+            drop(view);
+            return self.put_alone(Lone {
+                op,
+                place,
+                draft,
+                stamp,
+                policy,
+                partition,
+                ring,
+                times: self.times(policy.timeout_ms),
+                done,
+            });
+        }
+        drop(view);
+        let done = Box::new(move |result: Result<_, _>| done(result.map_err(KvError::from)));
+        self.gather(op, place, (draft, stamp), policy, done);
+    }
+
+    /// Asks all replicas.
+    pub(crate) fn gather(
+        &self,
+        op: Op,
+        place: Place,
+        (draft, stamp): (Draft, Stamp),
+        policy: PutPolicy,
+        done: Done<Result<PutOutcome, QuorumError>>,
+    ) {
+        let view = self.view();
+        let preflist = view.preflist(view.ring().partition_of(place.slot));
         let put = Put::new(
             policy,
             (**preflist).clone(),
@@ -123,9 +157,7 @@ impl Engine {
             self.me().clone(),
         );
         let times = self.times(policy.timeout_ms);
-        let done = Box::new(move |result: Result<_, _>| done(result.map_err(KvError::from)));
-        self.coordinator()
-            .put(put, op, Place { slot, key }, times, done);
+        self.coordinator().put(put, op, place, times, done);
     }
 
     fn put_keeping_deadline(

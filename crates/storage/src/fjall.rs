@@ -3,7 +3,6 @@
 //! One keyspace for everything: with many, an idle one would keep old journals alive. The journal is written by us:
 //! a commit fills its buffer, [`Backend::push`] hands it to the operating system, [`Backend::sync`] syncs it.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -74,13 +73,13 @@ impl Backend for Fjall {
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), Error> {
+        // All changes of a batch bear one sequence number, so fjall could not tell which of two for one key is later. In
+        // the order of keys, since neighbours find their place in its memory quicker one behind the other.
+        let mut latest: Vec<&Op> = batch.ops.iter().rev().collect();
+        latest.sort_by_key(|op| op.key());
+        latest.dedup_by_key(|op| op.key());
         let mut changes = self.database.batch();
-        // All changes of a batch bear one sequence number, so fjall could not tell which of two for one key is later.
-        let mut seen = HashSet::with_capacity(batch.ops.len());
-        for op in batch.ops.iter().rev() {
-            if batch.ops.len() > 1 && !seen.insert(op.key()) {
-                continue;
-            }
+        for op in latest {
             match op {
                 Op::Put(key, value) => {
                     changes.insert(&self.entries, key.clone(), value.clone());

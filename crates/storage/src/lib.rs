@@ -4,11 +4,12 @@
 //! backend a job that completed well has left the process.
 //!
 //! In reading order: [`order`] where an entry lies · [`error`] what a store answers when it cannot · [`backend`] the
-//! contract · [`memory`], [`sled`], [`fjall`] one engine a file · [`checked`] what becomes of a value that was damaged ·
+//! contract · [`memory`], [`sled`], [`fjall`] one engine a file · [`cached`] what was read of late · [`checked`] what becomes of a value that was damaged ·
 //! [`healing`] what a full disk and a broken engine do · [`open`](mod@open) which engine a folder holds · [`store`] the face that
 //! everyone uses · [`direct`] it, without a thread · [`commit`] it, with the one writer · [`faults`] failing on purpose.
 
 pub mod backend;
+pub mod cached;
 pub mod checked;
 pub mod commit;
 pub mod direct;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::backend::{Backend, BackendKind, Batch};
+use crate::cached::Cached;
 use crate::checked::Checked;
 use crate::error::Error;
 use crate::fjall::Fjall;
@@ -201,8 +202,8 @@ fn open_raw(kind: BackendKind, path: &Path) -> Result<Box<dyn Backend>, Error> {
     let opened = catch_unwind(AssertUnwindSafe(|| -> Result<Box<dyn Backend>, Error> {
         Ok(match kind {
             BackendKind::Memory => Box::new(Memory::new()),
-            BackendKind::Sled => Box::new(Sled::open(path)?),
-            BackendKind::Fjall => Box::new(Fjall::open(path)?),
+            BackendKind::Sled => Box::new(Cached::new(Sled::open(path)?)),
+            BackendKind::Fjall => Box::new(Cached::new(Fjall::open(path)?)),
         })
     }));
     opened.unwrap_or_else(|_| Err(Error::Corrupt(format!("{kind} panicked"))))

@@ -1,0 +1,205 @@
+//! This file answers: how is a write carried out whose row is one node, and that waits for a disk?
+//!
+//! Of a row that is this node alone the copy's answer is the request's: nobody else is asked, so there is nothing to gather and no
+//! machine. What is under way stands in one table, in the order in which it began, until its copy has answered or its
+//! deadline has come. Whatever is not as plain as "stored, and the ring is the one that it was routed by" is begun anew as
+//! a request of its own, under the same stamp: the same write, which a copy that has it already takes as such.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rkv_quorum::clock::Stamp;
+use rkv_quorum::outcome::{
+    ErrorKind, FINISHED, PutOutcome, QuorumError, ReplicaResult, Replicas, ResultWord,
+};
+use rkv_quorum::policy::PutPolicy;
+use rkv_quorum::put::Draft;
+use rkv_quorum::tally;
+use rkv_ring::{Partition, RingId};
+use rkv_vnode::View;
+use rkv_vnode::router::Route;
+use rkv_wire::message::{Answer, Command, RequestId, Role};
+
+use crate::coordinate::{LONE, Place, Times, UNHEARD};
+use crate::engine::{Done, Engine};
+use crate::error::KvError;
+use crate::figures::{End, Op, SAMPLED, is_sampled};
+use crate::replica::KV;
+
+/// A write of a row that is one node.
+pub(crate) struct Lone {
+    pub(crate) op: Op,
+    pub(crate) place: Place,
+    pub(crate) draft: Draft,
+    pub(crate) stamp: Stamp,
+    pub(crate) policy: PutPolicy,
+    pub(crate) partition: Partition,
+    /// The ring that it is routed by.
+    pub(crate) ring: RingId,
+    pub(crate) times: Times,
+    pub(crate) done: Done<Result<PutOutcome, KvError>>,
+}
+
+/// Those of a node that are under way.
+#[derive(Default)]
+pub(crate) struct Lones {
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// The number of the one in front.
+    first: u64,
+    /// None: it has ended, and waits for those in front of it.
+    writes: VecDeque<Option<Lone>>,
+    open: usize,
+}
+
+impl Table {
+    fn take(&mut self, at: usize) -> Option<Lone> {
+        let taken = self.writes.get_mut(at)?.take()?;
+        self.open -= 1;
+        while let Some(None) = self.writes.front() {
+            self.writes.pop_front();
+            self.first += 1;
+        }
+        Some(taken)
+    }
+}
+
+impl Lones {
+    /// How many are under way.
+    pub(crate) fn open(&self) -> usize {
+        self.table.lock().open
+    }
+
+    fn begin(&self, lone: Lone) -> RequestId {
+        let mut table = self.table.lock();
+        let number = table.first + table.writes.len() as u64;
+        table.writes.push_back(Some(lone));
+        table.open += 1;
+        RequestId((number * (UNHEARD + 1)) | LONE)
+    }
+
+    /// The write of this number, unless its deadline has come.
+    fn take(&self, id: RequestId) -> Option<Lone> {
+        let number = id.0 / (UNHEARD + 1);
+        let mut table = self.table.lock();
+        let at = usize::try_from(number.checked_sub(table.first)?).ok()?;
+        table.take(at)
+    }
+
+    /// Those whose deadline has come.
+    fn late(&self, now_ms: u64) -> Vec<Lone> {
+        let mut table = self.table.lock();
+        let is_late = |lone: &Option<Lone>| matches!(lone, Some(lone) if lone.times.until_ms <= now_ms);
+        let mut late = Vec::new();
+        while let Some(at) = table.writes.iter().position(is_late) {
+            late.extend(table.take(at));
+        }
+        late
+    }
+}
+
+impl Engine {
+    pub(crate) fn put_alone(&self, lone: Lone) {
+        let Place { slot, key } = lone.place.clone();
+        let body = Bytes::from(lone.draft.stamped(lone.stamp).encode());
+        let (ring, timeout_ms) = (lone.ring, lone.policy.timeout_ms);
+        let id = self.lones().begin(lone);
+        let route = Route {
+            id,
+            service: KV,
+            slot,
+            ring,
+            role: Role::Owner,
+            within_ms: u32::try_from(timeout_ms).unwrap_or(u32::MAX),
+        };
+        let hint_for = Vec::new();
+        let command = Command::Put { key, hint_for };
+        if let Some((answer, _)) = self.host().ask_here(route, command, body) {
+            self.lone_answered(id, answer);
+        }
+    }
+
+    /// The copy has answered a write.
+    pub(crate) fn lone_answered(&self, id: RequestId, answer: Answer) {
+        let Some(lone) = self.lones().take(id) else {
+            return;
+        };
+        let view = self.host().view_now();
+        if answer == Answer::Stored && view.id() == lone.ring {
+            let outcome = PutOutcome {
+                reason: FINISHED,
+                stamp: lone.stamp,
+                replicas: replicas(&lone, &view, &ResultWord::Ok),
+            };
+            drop(view);
+            if is_sampled() {
+                let took_us = self.now_us().saturating_sub(lone.times.now.us());
+                let counters = self.coordinator().counters();
+                counters.took(lone.op, End::Ok, took_us, SAMPLED);
+            }
+            self.coordinator().counters().ended(lone.op, End::Ok);
+            return (lone.done)(Ok(outcome));
+        }
+        drop(view);
+        self.begin_anew(lone, may_be_applied(&answer));
+    }
+
+    /// The write as a request of its own, for what is left of its time.
+    fn begin_anew(&self, lone: Lone, is_unsure: bool) {
+        let now = self.now();
+        let policy = PutPolicy {
+            timeout_ms: lone.times.until_ms.saturating_sub(now.ms()),
+            ..lone.policy
+        };
+        let told = lone.done;
+        let done = move |put: Result<PutOutcome, QuorumError>| {
+            let sure = |error: QuorumError| match is_unsure {
+                true => error.after_an_unsure_try(),
+                false => error,
+            };
+            told(put.map_err(|error| KvError::from(sure(error))));
+        };
+        let draft = (lone.draft, lone.stamp);
+        self.gather(lone.op, lone.place, draft, policy, Box::new(done));
+    }
+
+    /// Tells those whose deadline has come.
+    pub(crate) fn end_late_writes(&self, now_ms: u64) {
+        for lone in self.lones().late(now_ms) {
+            let replicas = replicas(&lone, &self.host().view_now(), &ResultWord::Timeout);
+            let counted = (0, usize::from(lone.policy.w));
+            let error = QuorumError::of_put(ErrorKind::Timeout, counted, true, replicas);
+            self.refuse(lone.op, KvError::from(error), lone.done);
+        }
+    }
+}
+
+/// Whether a copy that answered so may hold the write.
+fn may_be_applied(answer: &Answer) -> bool {
+    match answer {
+        Answer::Newer(_) | Answer::Floor(_) | Answer::Busy => false,
+        Answer::NotOwner(_) | Answer::Behind(_) | Answer::NotFound => false,
+        Answer::Failed { maybe_applied, .. } => *maybe_applied,
+        _ => true,
+    }
+}
+
+/// How the places of its row stand: all are this node's.
+fn replicas(lone: &Lone, view: &View, result: &ResultWord) -> Replicas {
+    let places = (0..lone.policy.n).map(|replica| ReplicaResult {
+        node: view.me().clone(),
+        partition: lone.partition,
+        replica,
+        role: tally::Role::Owner,
+        result: result.clone(),
+    });
+    places.collect()
+}
+
+#[cfg(test)]
+#[path = "lone_tests.rs"]
+mod tests;

@@ -1,0 +1,172 @@
+//! Writes that wait for a disk which takes its time.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rkv_cluster::keeper::Outward as _;
+use rkv_quorum::outcome::PutOutcome;
+use rkv_quorum::policy::PutOptions;
+use rkv_ring::Epoch;
+use rkv_storage::memory::Memory;
+use rkv_storage::store::Snapshot;
+use rkv_storage::{Backend, Batch, Done, Error, Job, Scan, Stats, Store};
+
+use crate::alone::{engine_over, ring};
+use crate::{Engine, KvError, Write};
+
+/// A disk on which nothing lands before it is told to.
+#[derive(Default)]
+struct SlowDisk {
+    entries: Memory,
+    queue: Mutex<VecDeque<Job>>,
+}
+
+impl SlowDisk {
+    /// Lands what is queued, and what that brings, or fails it all.
+    fn land(&self, result: &Result<(), Error>) {
+        loop {
+            let Some(job) = self.queue.lock().pop_front() else {
+                return;
+            };
+            if result.is_ok() {
+                self.entries.apply(&job.batch).unwrap();
+            }
+            (job.done)(result.clone());
+        }
+    }
+}
+
+impl Store for SlowDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.entries.get(key)
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8]) -> Scan {
+        self.entries.scan(start, end)
+    }
+
+    fn submit(&self, job: Job) {
+        self.queue.lock().push_back(job);
+    }
+
+    fn snapshot(&self, start: Bytes, end: Bytes, done: Snapshot) {
+        done(Ok(self.entries.scan(&start, &end)));
+    }
+
+    fn drop_range(&self, start: Bytes, end: Bytes, done: Done) {
+        done(self.entries.drop_range(&start, &end).map(drop));
+    }
+
+    fn sync(&self, done: Done) {
+        done(Ok(()));
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
+        self.entries.apply(batch)
+    }
+
+    fn drop_now(&self, start: &[u8], end: &[u8]) -> Result<(), Error> {
+        self.entries.drop_range(start, end).map(drop)
+    }
+
+    fn stats(&self) -> Stats {
+        self.entries.stats()
+    }
+
+    fn is_volatile(&self) -> bool {
+        false
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+type Told = Receiver<Result<PutOutcome, KvError>>;
+
+fn put(engine: &Arc<Engine>, key: &[u8], timeout_ms: u64) -> Told {
+    let (tell, told) = mpsc::channel();
+    let done = Box::new(move |put: Result<_, _>| tell.send(put).expect("somebody waits"));
+    let write = Write::Value {
+        body: Bytes::from_static(b"v"),
+        at_ms: None,
+    };
+    let options = PutOptions {
+        timeout_ms: Some(timeout_ms),
+        ..PutOptions::default()
+    };
+    engine.put(engine.default_keyspace(), key, write, &options, done);
+    told
+}
+
+const LONG_MS: u64 = 60_000;
+
+#[test]
+fn a_write_is_told_when_it_has_landed() {
+    // Lost without it: a write is acknowledged that no disk has, or is never acknowledged.
+    let disk = Arc::new(SlowDisk::default());
+    let engine = engine_over(&ring(), disk.clone());
+    let told: Vec<Told> = (0..3_u8).map(|key| put(&engine, &[key], LONG_MS)).collect();
+    for told in &told {
+        assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
+    }
+    assert_eq!((engine.in_flight(), engine.coordinator().in_flight()), (3, 0));
+    disk.land(&Ok(()));
+    for told in told {
+        let put = told.try_recv().unwrap().unwrap();
+        assert_eq!(put.replicas.len(), 3, "each place is this node's");
+    }
+    assert_eq!(engine.in_flight(), 0);
+}
+
+#[test]
+fn a_write_that_lands_under_another_ring_asks_who_owns_it_now() {
+    // Lost without it: a write that landed while a node took over its row is acknowledged by too few.
+    let disk = Arc::new(SlowDisk::default());
+    let mut ring = ring();
+    let engine = engine_over(&ring, disk.clone());
+    let told = put(&engine, b"k", LONG_MS);
+    ring.epoch = Epoch(2);
+    engine.adopt(Arc::new(ring));
+    disk.land(&Ok(()));
+    let put = told.try_recv().unwrap().unwrap();
+    let object = engine.get_at_once(engine.default_keyspace(), b"k").unwrap();
+    assert_eq!(object.unwrap().version().stamp(), Some(put.stamp));
+    assert_eq!(engine.figures().requests.values().sum::<u64>(), 2, "a put, a get");
+}
+
+#[test]
+fn what_a_broken_disk_may_hold_is_said_so() {
+    // Lost without it: a client that is told "not applied" writes again over what another has written since.
+    let disk = Arc::new(SlowDisk::default());
+    let engine = engine_over(&ring(), disk.clone());
+    let told = put(&engine, b"k", LONG_MS);
+    disk.land(&Err(Error::Broken("told to".to_owned())));
+    let error = told.try_recv().unwrap().unwrap_err();
+    assert!(error.was_maybe_applied(), "{error}");
+    assert_eq!(engine.in_flight(), 0);
+}
+
+#[test]
+fn a_disk_that_never_answers_is_not_waited_for() {
+    // Lost without it: a client of a hung disk waits for ever.
+    let disk = Arc::new(SlowDisk::default());
+    let engine = engine_over(&ring(), disk.clone());
+    let patient = put(&engine, b"patient", LONG_MS);
+    let told = put(&engine, b"k", 1);
+    let error = loop {
+        engine.tick();
+        match told.try_recv() {
+            Ok(put) => break put.unwrap_err(),
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    assert!(error.was_maybe_applied(), "{error}");
+    assert_eq!(patient.try_recv(), Err(TryRecvError::Empty));
+    disk.land(&Ok(()));
+    assert!(patient.try_recv().unwrap().is_ok());
+    assert_eq!(engine.in_flight(), 0);
+}
