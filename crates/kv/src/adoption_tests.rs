@@ -33,7 +33,7 @@ fn a_request_that_begins_just_after_a_ring_was_adopted_is_not_forgotten() {
     let done = Box::new(move |got: Result<_, _>| {
         tell.send(got.is_ok()).expect("somebody waits");
     });
-    let get = Get::new(policy, (**preflist).clone());
+    let get = Get::new(policy, preflist);
     let place = Place { slot, key };
     engine.coordinator().get(get, place, times, done);
     assert_eq!(told.try_recv(), Err(TryRecvError::Empty), "not owner by it");

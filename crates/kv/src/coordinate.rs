@@ -20,6 +20,7 @@ use rkv_ring::{NodeName, Preflist, RingId, Slot};
 use rkv_vnode::router::Route;
 use rkv_vnode::{Router, View};
 use rkv_wire::message::{Answer, Command, RequestId, Role, ServiceId};
+use smallvec::SmallVec;
 
 use crate::engine::Done;
 use crate::figures::{Counters, End, Op, SAMPLED};
@@ -42,10 +43,13 @@ enum Machine {
         machine: Box<put::Put>,
         /// The object as it was sent last.
         encoded: Option<(Version, Bytes)>,
+        /// Room for what a step wishes for, empty between steps; so with a get's.
+        effects: Vec<put::Effect>,
         done: Option<Done<Result<PutOutcome, QuorumError>>>,
     },
     Get {
         machine: Box<get::Get>,
+        effects: Vec<get::Effect>,
         done: Option<Done<Result<GetOutcome, QuorumError>>>,
     },
     /// One command to one vnode of any service.
@@ -66,7 +70,7 @@ enum Event {
 struct Request {
     machine: Machine,
     /// Asks that left and were not answered.
-    asked: Vec<(NodeName, Ask)>,
+    asked: SmallVec<[(NodeName, Ask); 3]>,
     /// So many of its asks left when it began: how long those were under way is known.
     asked_at_once: u32,
     until_ms: u64,
@@ -141,7 +145,15 @@ pub struct Coordinator {
     next: AtomicU64,
 }
 
-/// What came of driving a request, to be told when no lock is held.
+/// What came of driving a request.
+#[derive(Default)]
+struct Came {
+    /// Answers that were there at once, behind what is being driven.
+    here: SmallVec<[Event; 1]>,
+    told: SmallVec<[Told; 1]>,
+}
+
+/// To be told when no lock is held.
 enum Told {
     Put(
         Done<Result<PutOutcome, QuorumError>>,
@@ -223,6 +235,7 @@ impl Coordinator {
         let machine = Machine::Put {
             machine: Box::new(machine),
             encoded: None,
+            effects: Vec::new(),
             done: Some(done),
         };
         self.begin(machine, op, place, times);
@@ -238,6 +251,7 @@ impl Coordinator {
     ) {
         let machine = Machine::Get {
             machine: Box::new(machine),
+            effects: Vec::new(),
             done: Some(done),
         };
         self.begin(machine, Op::Get, place, times);
@@ -260,7 +274,7 @@ impl Coordinator {
             key,
             request: Mutex::new(Request {
                 machine,
-                asked: Vec::new(),
+                asked: SmallVec::new(),
                 asked_at_once: 0,
                 until_ms,
             }),
@@ -375,20 +389,27 @@ impl Coordinator {
         desks
     }
 
-    /// Hands an event to a request, unless somebody is with it: then that one takes it.
+    /// Hands an event to a request, unless somebody is with it: then it is left for that one.
     fn take(&self, desk: &Desk, event: Event, now: Now) {
-        desk.inbox.lock().push_back(event);
+        let mut event = Some(event);
         loop {
             let Some(mut request) = desk.request.try_lock() else {
-                return;
+                let Some(event) = event.take() else {
+                    return;
+                };
+                desk.inbox.lock().push_back(event);
+                continue;
             };
-            let mut told = Vec::new();
+            let mut came = Came::default();
             let mut finished = false;
-            while let Some(event) = pop(&desk.inbox) {
+            while let Some(event) = pop(&desk.inbox)
+                .or_else(|| event.take())
+                .or_else(|| came.here.pop())
+            {
                 if let Event::Lost(node, undelivered) = event {
                     desk.lose(&request, &node, &undelivered);
                 } else {
-                    finished |= self.drive(desk, &mut request, event, now, &mut told);
+                    finished |= self.drive(desk, &mut request, event, now, &mut came);
                 }
             }
             let due_ms = if finished {
@@ -401,7 +422,7 @@ impl Coordinator {
             if finished {
                 self.shard(desk.base).lock().remove(&desk.base);
             }
-            for told in told {
+            for told in came.told {
                 self.count(desk, &told, now);
                 told.tell();
             }
@@ -431,7 +452,7 @@ impl Coordinator {
         request: &mut Request,
         event: Event,
         now: Now,
-        told: &mut Vec<Told>,
+        came: &mut Came,
     ) -> bool {
         let now_ms = now.ms();
         let begins = matches!(event, Event::Begin);
@@ -460,16 +481,16 @@ impl Coordinator {
             Machine::Put {
                 machine,
                 encoded,
+                effects,
                 done,
             } => {
                 let Some(event) = put_event(event) else {
                     return false;
                 };
-                let mut effects = Vec::new();
-                machine.step(now_ms, event, &self.clock, &mut effects);
+                machine.step(now_ms, event, &self.clock, effects);
                 let within_ms = within(*until_ms, now_ms);
                 let mut over = false;
-                for effect in effects {
+                for effect in effects.drain(..) {
                     match effect {
                         put::Effect::Send {
                             to,
@@ -486,7 +507,8 @@ impl Coordinator {
                             asked.push((to.clone(), ask));
                             let route =
                                 kv_route(desk, ask, machine.ring(), wire_role(role), within_ms);
-                            self.deliver(desk, &to, ask, route, command, body);
+                            let answered = self.deliver(to, ask, route, command, body);
+                            came.here.extend(answered);
                         }
                         put::Effect::Hint {
                             to,
@@ -502,7 +524,8 @@ impl Coordinator {
                             self.tell(desk, &to, machine.ring(), wire_role(role), command, body);
                         }
                         put::Effect::Done(result) => {
-                            told.extend(done.take().map(|done| Told::Put(done, result)));
+                            came.told
+                                .extend(done.take().map(|done| Told::Put(done, result)));
                         }
                         put::Effect::Finished => over = true,
                     }
@@ -512,15 +535,18 @@ impl Coordinator {
                 }
                 over
             }
-            Machine::Get { machine, done } => {
+            Machine::Get {
+                machine,
+                effects,
+                done,
+            } => {
                 let Some(event) = get_event(event) else {
                     return false;
                 };
-                let mut effects = Vec::new();
-                machine.step(now_ms, event, &mut effects);
+                machine.step(now_ms, event, effects);
                 let within_ms = within(*until_ms, now_ms);
                 let mut over = false;
-                for effect in effects {
+                for effect in effects.drain(..) {
                     match effect {
                         get::Effect::Send { to, role, ask } => {
                             let command = Command::Get {
@@ -529,7 +555,8 @@ impl Coordinator {
                             asked.push((to.clone(), ask));
                             let route =
                                 kv_route(desk, ask, machine.ring(), wire_role(role), within_ms);
-                            self.deliver(desk, &to, ask, route, command, Bytes::new());
+                            let answered = self.deliver(to, ask, route, command, Bytes::new());
+                            came.here.extend(answered);
                         }
                         get::Effect::Repair { to, object } => {
                             self.counters.repaired();
@@ -540,7 +567,8 @@ impl Coordinator {
                             self.tell(desk, &to, machine.ring(), Role::Owner, command, body);
                         }
                         get::Effect::Done(result) => {
-                            told.extend(done.take().map(|done| Told::Get(done, result)));
+                            came.told
+                                .extend(done.take().map(|done| Told::Get(done, result)));
                         }
                         get::Effect::Finished => over = true,
                     }
@@ -556,27 +584,25 @@ impl Coordinator {
                     Event::Unreachable(..) | Event::Tick => None,
                     Event::Begin | Event::Preflist(_) | Event::Lost(..) => return false,
                 };
-                told.extend(done.take().map(|done| Told::Ask(done, answer)));
+                came.told
+                    .extend(done.take().map(|done| Told::Ask(done, answer)));
                 true
             }
         }
     }
 
-    /// Delivers an ask; an answer that is there at once goes to the inbox, behind what is being driven.
+    /// Delivers an ask; the answer, if it is there at once.
     fn deliver(
         &self,
-        desk: &Desk,
-        to: &NodeName,
+        to: NodeName,
         ask: Ask,
         route: Route,
         command: Command,
         body: Bytes,
-    ) {
-        let answered = self.router.deliver(&self.me, to, route, command, body);
-        if let Some((answer, body)) = answered {
-            let event = Event::Answer(to.clone(), ask, answer, body);
-            desk.inbox.lock().push_back(event);
-        }
+    ) -> Option<Event> {
+        let answered = self.router.deliver(&self.me, &to, route, command, body);
+        let (answer, body) = answered?;
+        Some(Event::Answer(to, ask, answer, body))
     }
 
     /// Delivers what nobody waits for.

@@ -93,7 +93,8 @@ impl Lones {
     /// Those whose deadline has come.
     fn late(&self, now_ms: u64) -> Vec<Lone> {
         let mut table = self.table.lock();
-        let is_late = |lone: &Option<Lone>| matches!(lone, Some(lone) if lone.times.until_ms <= now_ms);
+        let is_late =
+            |lone: &Option<Lone>| matches!(lone, Some(lone) if lone.times.until_ms <= now_ms);
         let mut late = Vec::new();
         while let Some(at) = table.writes.iter().position(is_late) {
             late.extend(table.take(at));

@@ -1,8 +1,8 @@
 //! Writes that wait for a disk which takes its time.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -113,7 +113,10 @@ fn a_write_is_told_when_it_has_landed() {
     for told in &told {
         assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
     }
-    assert_eq!((engine.in_flight(), engine.coordinator().in_flight()), (3, 0));
+    assert_eq!(
+        (engine.in_flight(), engine.coordinator().in_flight()),
+        (3, 0)
+    );
     disk.land(&Ok(()));
     for told in told {
         let put = told.try_recv().unwrap().unwrap();
@@ -135,7 +138,11 @@ fn a_write_that_lands_under_another_ring_asks_who_owns_it_now() {
     let put = told.try_recv().unwrap().unwrap();
     let object = engine.get_at_once(engine.default_keyspace(), b"k").unwrap();
     assert_eq!(object.unwrap().version().stamp(), Some(put.stamp));
-    assert_eq!(engine.figures().requests.values().sum::<u64>(), 2, "a put, a get");
+    assert_eq!(
+        engine.figures().requests.values().sum::<u64>(),
+        2,
+        "a put, a get"
+    );
 }
 
 #[test]

@@ -149,13 +149,7 @@ impl Engine {
     ) {
         let view = self.view();
         let preflist = view.preflist(view.ring().partition_of(place.slot));
-        let put = Put::new(
-            policy,
-            (**preflist).clone(),
-            draft,
-            stamp,
-            self.me().clone(),
-        );
+        let put = Put::new(policy, preflist, draft, stamp, self.me().clone());
         let times = self.times(policy.timeout_ms);
         self.coordinator().put(put, op, place, times, done);
     }
@@ -209,7 +203,7 @@ impl Engine {
         };
         let (slot, key) = keyspace.locate(key);
         let preflist = view.preflist(view.ring().partition_of(slot));
-        let get = Get::new(policy, (**preflist).clone());
+        let get = Get::new(policy, preflist);
         let times = self.times(policy.timeout_ms);
         let (host, keyspace) = (self.host().clone(), keyspace.id);
         let done = Box::new(move |result: Result<GetOutcome, _>| {

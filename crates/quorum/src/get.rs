@@ -106,7 +106,7 @@ pub struct Get {
 
 impl Get {
     /// A get routed by `preflist`, whose first n places take part. Nothing happens before [`Event::Begin`].
-    pub fn new(policy: GetPolicy, preflist: Preflist) -> Get {
+    pub fn new(policy: GetPolicy, preflist: &Preflist) -> Get {
         Get {
             policy,
             roster: Roster::new(preflist, policy.n),
@@ -195,7 +195,7 @@ impl Get {
                 Answer::Refused(refusal) => self.roster.refuse(now_ms, &node, ask, refusal),
             },
             Event::Unreachable { node, ask } => self.roster.lose(&node, ask, true),
-            Event::Preflist(preflist) => self.roster.reroute_read(preflist),
+            Event::Preflist(preflist) => self.roster.reroute_read(&preflist),
             Event::Tick if now_ms < self.deadline_ms => self.roster.wake(now_ms),
             Event::Tick => {}
         }

@@ -70,7 +70,7 @@ struct Talk {
 
 impl Talk {
     fn of(policy: GetPolicy, places: &str, fallbacks: &str) -> Talk {
-        let get = Get::new(policy, preflist(1, places, fallbacks));
+        let get = Get::new(policy, &preflist(1, places, fallbacks));
         Talk {
             get,
             now_ms: 5000,
@@ -376,7 +376,7 @@ proptest! {
             text.chars().map(|c| if down(c) { c.to_ascii_uppercase() } else { c }).collect()
         };
         let policy = GetPolicy { notfound_ok, ..policy(3, r, pr) };
-        let mut get = Get::new(policy, preflist(1, &alike(&places), &fallbacks));
+        let mut get = Get::new(policy, &preflist(1, &alike(&places), &fallbacks));
         let mut under_way: Vec<(NodeName, Role, Ask)> = Vec::new();
         let mut counted: BTreeSet<(NodeName, Role)> = BTreeSet::new();
         let mut absent: BTreeSet<NodeName> = BTreeSet::new();

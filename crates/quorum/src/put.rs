@@ -200,7 +200,7 @@ impl Put {
     /// Nothing happens before [`Event::Begin`].
     pub fn new(
         policy: PutPolicy,
-        preflist: Preflist,
+        preflist: &Preflist,
         draft: Draft,
         stamp: Stamp,
         me: NodeName,
@@ -298,7 +298,7 @@ impl Put {
             Event::Begin => {}
             Event::Answer { node, ask, answer } => self.hear(now_ms, &node, ask, answer, clock),
             Event::Unreachable { node, ask, sent } => self.roster.lose(&node, ask, sent),
-            Event::Preflist(preflist) if !late => self.roster.reroute(preflist),
+            Event::Preflist(preflist) if !late => self.roster.reroute(&preflist),
             Event::Tick if !late => self.roster.wake(now_ms),
             Event::Preflist(_) | Event::Tick => {}
         }

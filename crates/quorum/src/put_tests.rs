@@ -64,7 +64,7 @@ impl Talk {
         };
         let preflist = preflist(1, places, fallbacks);
         Talk {
-            put: Put::new(policy, preflist, draft, stamp(100), "a".into()),
+            put: Put::new(policy, &preflist, draft, stamp(100), "a".into()),
             clock: Clock::new(9, 500),
             now_ms: 5000,
             asks: BTreeMap::new(),
@@ -576,7 +576,7 @@ fn who_lacks_the_value_gets_it_with_the_deadline() {
         let preflist = preflist(1, places, fallbacks);
         t.put = Put::new(
             policy(3, 2, 0),
-            preflist,
+            &preflist,
             draft.clone(),
             stamp(100),
             "a".into(),
@@ -709,7 +709,7 @@ proptest! {
         };
         let mut put = Put::new(
             policy(3, w, pw),
-            preflist(1, &alike(&places), &fallbacks),
+            &preflist(1, &alike(&places), &fallbacks),
             Draft::Tombstone,
             stamp(100),
             "a".into(),

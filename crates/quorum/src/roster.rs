@@ -155,7 +155,7 @@ pub(crate) struct Roster<A> {
 
 impl<A> Roster<A> {
     /// The first `n` places of the preference list.
-    pub(crate) fn new(preflist: Preflist, n: u8) -> Roster<A> {
+    pub(crate) fn new(preflist: &Preflist, n: u8) -> Roster<A> {
         let mut roster = Roster {
             ring: preflist.ring,
             seats: SmallVec::new(),
@@ -168,8 +168,8 @@ impl<A> Roster<A> {
         roster
     }
 
-    fn seat(&mut self, preflist: Preflist) {
-        for place in preflist.places.into_iter().take(self.n) {
+    fn seat(&mut self, preflist: &Preflist) {
+        for place in preflist.places.iter().take(self.n) {
             let mut seats = self.seats.iter();
             let known = |seat: &Seat<A>| seat.role == Role::Owner && seat.node == place.node;
             let index = seats.position(known).unwrap_or_else(|| {
@@ -177,7 +177,7 @@ impl<A> Roster<A> {
                 let stood_in = self.seats.iter_mut().filter(|seat| seat.node == place.node);
                 stood_in.for_each(|seat| seat.places.clear());
                 self.seats
-                    .push(Seat::new(place.node, Role::Owner, place.up));
+                    .push(Seat::new(place.node.clone(), Role::Owner, place.up));
                 self.seats.len() - 1
             });
             let seat = &mut self.seats[index];
@@ -190,7 +190,7 @@ impl<A> Roster<A> {
                 };
             }
         }
-        self.fallbacks = preflist.fallbacks;
+        self.fallbacks.clone_from(&preflist.fallbacks);
     }
 
     /// Follows a newer ring: who is in it and has answered keeps its answer, who was refused for the ring's sake is
@@ -198,7 +198,7 @@ impl<A> Roster<A> {
     ///
     /// An owner that answers for more places than before has what their former owners acknowledged only since: a read
     /// has to ask it again ([`Roster::reroute_read`]), while a write that it stored is there for all of them.
-    pub(crate) fn reroute(&mut self, preflist: Preflist) {
+    pub(crate) fn reroute(&mut self, preflist: &Preflist) {
         if preflist.ring == self.ring || self.ring.supersedes(&preflist.ring) {
             return;
         }
@@ -214,7 +214,7 @@ impl<A> Roster<A> {
     }
 
     /// The same for a read.
-    pub(crate) fn reroute_read(&mut self, preflist: Preflist) {
+    pub(crate) fn reroute_read(&mut self, preflist: &Preflist) {
         let before: SmallVec<[usize; 3]> =
             self.seats.iter().map(|seat| seat.places.len()).collect();
         self.reroute(preflist);

@@ -32,7 +32,7 @@ pub(crate) struct RealWorld {
     clock: Arc<Clock>,
     transport: Arc<TcpTransport>,
     /// Where each node is reached: from the ring, gossip and connections.
-    addresses: ArcSwap<BTreeMap<NodeName, String>>,
+    peers: ArcSwap<BTreeMap<NodeName, Peer>>,
     keeper: parking_lot::Mutex<Sender<Event>>,
     /// Gossip ends with the node, however long this lives.
     gossip: OnceLock<Weak<dyn Gossip>>,
@@ -56,7 +56,7 @@ impl RealWorld {
             started: Instant::now(),
             clock,
             transport,
-            addresses: ArcSwap::default(),
+            peers: ArcSwap::default(),
             keeper: parking_lot::Mutex::new(keeper),
             gossip: OnceLock::new(),
             facts: parking_lot::Mutex::new(None),
@@ -79,23 +79,26 @@ impl RealWorld {
 
     /// `node` is reached at `address`.
     pub(crate) fn heard_address(&self, node: &NodeName, address: &str) {
-        if address.is_empty()
-            || self.addresses.load().get(node).map(String::as_str) == Some(address)
-        {
+        let known = self.peers.load();
+        if address.is_empty() || known.get(node).is_some_and(|peer| peer.address == address) {
             return;
         }
-        self.addresses.rcu(|known| {
+        self.peers.rcu(|known| {
             let mut known = BTreeMap::clone(known);
-            known.insert(node.clone(), address.to_owned());
+            let peer = Peer {
+                name: node.clone(),
+                address: address.to_owned(),
+            };
+            known.insert(node.clone(), peer);
             known
         });
     }
 
     /// Who is reached at `address`.
     pub(crate) fn node_at(&self, address: &str) -> Option<NodeName> {
-        let known = self.addresses.load();
-        let found = known.iter().find(|(_, known)| *known == address);
-        found.map(|(node, _)| node.clone())
+        let known = self.peers.load();
+        let found = known.values().find(|peer| peer.address == address);
+        found.map(|peer| peer.name.clone())
     }
 
     fn envelope(&self, message: Message) -> Envelope {
@@ -112,11 +115,10 @@ impl RealWorld {
 
     /// Sends to whoever is at `address`: its name is found out first.
     fn send_to_address(&self, address: String, message: ClusterMessage) {
-        let known = self.addresses.load();
+        let known = self.peers.load();
         let envelope = self.envelope(Message::Cluster(message));
-        if let Some((name, _)) = known.iter().find(|(_, known)| **known == address) {
-            let name = name.clone();
-            return self.transport.send(&Peer { name, address }, envelope);
+        if let Some(peer) = known.values().find(|peer| peer.address == address) {
+            return self.transport.send(peer, envelope);
         }
         let transport = self.transport.clone();
         let keeper = self.keeper.lock().clone();
@@ -157,14 +159,9 @@ impl World for RealWorld {
     }
 
     fn send(&self, to: &NodeName, message: Message) {
-        let Some(address) = self.addresses.load().get(to).cloned() else {
-            return;
-        };
-        let peer = Peer {
-            name: to.clone(),
-            address,
-        };
-        self.transport.send(&peer, self.envelope(message));
+        if let Some(peer) = self.peers.load().get(to) {
+            self.transport.send(peer, self.envelope(message));
+        }
     }
 }
 

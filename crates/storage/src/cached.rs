@@ -179,7 +179,10 @@ mod tests {
 
     fn put(backend: &dyn Backend, value: &'static str) -> Result<(), Error> {
         let mut batch = Batch::default();
-        batch.put(Bytes::from_static(b"k"), Bytes::from_static(value.as_bytes()));
+        batch.put(
+            Bytes::from_static(b"k"),
+            Bytes::from_static(value.as_bytes()),
+        );
         backend.apply(&batch)
     }
 
@@ -202,7 +205,10 @@ mod tests {
         cached.apply(&batch).unwrap();
         assert_eq!((get(&cached), reads()), (None, 2));
         put(&cached.engine, "3").unwrap();
-        assert_eq!((get(&cached), get(&cached)), (Some("3".into()), Some("3".into())));
+        assert_eq!(
+            (get(&cached), get(&cached)),
+            (Some("3".into()), Some("3".into()))
+        );
         assert_eq!(reads(), 3, "what was read is kept");
         assert_eq!(cached.drop_range(b"a", b"z"), Ok(1));
         assert_eq!(get(&cached), None);

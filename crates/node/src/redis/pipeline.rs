@@ -328,9 +328,9 @@ impl Pipeline {
     }
 
     fn log_slow(&self, us: u64, args: &Args, count: usize) {
-        let addr = self.client.addr.to_string();
         let client = self.client.shown.lock().name.clone();
-        self.server.slow_log.add(us, args, count, addr, client);
+        let log = &self.server.slow_log;
+        log.add(us, args, count, self.client.addr, client);
     }
 
     fn begin(&mut self, slot: u64, part: u32, operation: Operation) {

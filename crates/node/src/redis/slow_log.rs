@@ -4,6 +4,7 @@
 //! What is kept of each is bounded as Redis bounds it, and how many are kept by `slowlog-max-len`.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,7 +39,7 @@ struct Entry {
     at_s: u64,
     us: u64,
     args: Vec<Bytes>,
-    addr: String,
+    addr: SocketAddr,
     name: Bytes,
 }
 
@@ -86,7 +87,7 @@ impl SlowLog {
     }
 
     /// Keeps a slow command: its first arguments, of `count`.
-    pub(super) fn add(&self, us: u64, args: &[Bytes], count: usize, addr: String, name: Bytes) {
+    pub(super) fn add(&self, us: u64, args: &[Bytes], count: usize, addr: SocketAddr, name: Bytes) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let entry = Entry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
@@ -127,7 +128,7 @@ impl Entry {
             number(self.at_s),
             number(self.us),
             Reply::bulks(self.args.iter().cloned()),
-            Reply::bulk(self.addr.clone()),
+            Reply::bulk(self.addr.to_string()),
             Reply::Bulk(self.name.clone()),
         ])
     }
@@ -161,7 +162,8 @@ mod tests {
 
     fn add(log: &SlowLog, args: &[Bytes]) {
         let kept = &args[..args.len().min(ARGS)];
-        log.add(7, kept, args.len(), "1.2.3.4:5".to_owned(), Bytes::new());
+        let addr = SocketAddr::from(([1, 2, 3, 4], 5));
+        log.add(7, kept, args.len(), addr, Bytes::new());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::codec::{Batch, Decoder, FrameError, Kind};
@@ -188,7 +189,11 @@ impl Connection<'_> {
                         () = self.queue.woken() => {}
                     }
                 }
-                Taken::Nothing => self.queue.woken().await,
+                Taken::Nothing => {
+                    self.queue.woken().await;
+                    // Whoever else is ready to send does so first: what they send leaves in the same write.
+                    yield_now().await;
+                }
                 Taken::Closed => {
                     // The other end closes when it has read all of it. Closing at once could cost it the last
                     // bytes: unread beats on our side would turn the close into a reset.
