@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_quorum::clock::Clock;
 use rkv_quorum::object::{Object, Version};
-use rkv_quorum::outcome::{GetOutcome, PutOutcome, QuorumError};
+use rkv_quorum::outcome::{ErrorKind, GetOutcome, PutOutcome, QuorumError};
 use rkv_quorum::roster::{Ask, Refusal};
 use rkv_quorum::{get, put, tally};
 use rkv_ring::{NodeName, Preflist, RingId, Slot};
@@ -28,6 +28,10 @@ use crate::replica::KV;
 
 /// Requests are spread over this many tables.
 const SHARDS: usize = 16;
+/// At most this many are under way; one more is answered with BUSY at once.
+pub const MOST_REQUESTS: usize = 32_768;
+/// At most so many bytes of keys and values, but always one in each table.
+pub const MOST_REQUEST_BYTES: usize = 512 << 20;
 /// Low bits of a request id that number the asks of one request.
 const ASK_BITS: u32 = 12;
 /// The ask whose answer nobody waits for: hints and repairs after the fact.
@@ -86,6 +90,8 @@ struct Desk {
     request: Mutex<Request>,
     inbox: Mutex<VecDeque<Event>>,
     due_ms: AtomicU64,
+    /// Of the key and of what is written.
+    bytes: usize,
 }
 
 /// Where a key lies.
@@ -135,13 +141,33 @@ pub struct Times {
     pub until_ms: u64,
 }
 
+/// Some of the requests under way.
+#[derive(Default)]
+struct Table {
+    desks: BTreeMap<u64, Arc<Desk>>,
+    /// What they were brought.
+    bytes: usize,
+}
+
+impl Table {
+    fn has_room(&self) -> bool {
+        self.desks.len() < MOST_REQUESTS / SHARDS && self.bytes < MOST_REQUEST_BYTES / SHARDS
+    }
+
+    fn remove(&mut self, base: u64) {
+        if let Some(desk) = self.desks.remove(&base) {
+            self.bytes -= desk.bytes;
+        }
+    }
+}
+
 /// Carries the requests of one node.
 pub struct Coordinator {
     me: NodeName,
     router: Router,
     clock: Arc<Clock>,
     counters: Counters,
-    shards: Vec<Mutex<BTreeMap<u64, Arc<Desk>>>>,
+    shards: Vec<Mutex<Table>>,
     next: AtomicU64,
 }
 
@@ -202,7 +228,7 @@ impl Coordinator {
             router,
             clock,
             counters: Counters::default(),
-            shards: (0..SHARDS).map(|_| Mutex::new(BTreeMap::new())).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             next: AtomicU64::new(boot & (u64::MAX >> (ASK_BITS + 2))),
         }
     }
@@ -215,7 +241,10 @@ impl Coordinator {
 
     /// Requests under way.
     pub fn in_flight(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().desks.len())
+            .sum()
     }
 
     /// What is counted of requests.
@@ -258,14 +287,43 @@ impl Coordinator {
     }
 
     fn begin(&self, machine: Machine, op: Op, place: Place, times: Times) {
-        let desk = self.open(machine, op, place, times);
-        self.take(&desk, Event::Begin, times.now);
+        match self.open(machine, op, place, times) {
+            Ok(desk) => self.take(&desk, Event::Begin, times.now),
+            Err(machine) => self.turn_away(machine, op),
+        }
     }
 
-    fn open(&self, machine: Machine, op: Op, place: Place, times: Times) -> Arc<Desk> {
+    /// There is no room for it: told at once, so that whoever asks can go elsewhere or slow down.
+    fn turn_away(&self, machine: Machine, op: Op) {
+        self.counters.ended(op, End::Busy);
+        match machine {
+            Machine::Put { machine, done, .. } => {
+                let error = QuorumError::of_put(ErrorKind::Busy, (0, machine.w()), false);
+                done.into_iter().for_each(|done| done(Err(error.clone())));
+            }
+            Machine::Get { machine, done, .. } => {
+                let error = QuorumError::of_get(ErrorKind::Busy, (0, machine.r()));
+                done.into_iter().for_each(|done| done(Err(error.clone())));
+            }
+            Machine::Ask { done } => done.into_iter().for_each(|done| done(None)),
+        }
+    }
+
+    fn open(
+        &self,
+        machine: Machine,
+        op: Op,
+        place: Place,
+        times: Times,
+    ) -> Result<Arc<Desk>, Machine> {
         let Place { slot, key } = place;
+        let bytes = key.len() + machine.bytes();
         let Times { now, until_ms } = times;
         let base = self.fresh_id().0;
+        let mut table = self.shard(base).lock();
+        if !table.has_room() {
+            return Err(machine);
+        }
         let desk = Arc::new(Desk {
             base,
             op,
@@ -280,9 +338,11 @@ impl Coordinator {
             }),
             inbox: Mutex::new(VecDeque::new()),
             due_ms: AtomicU64::new(u64::MAX),
+            bytes,
         });
-        self.shard(base).lock().insert(base, desk.clone());
-        desk
+        table.bytes += bytes;
+        table.desks.insert(base, desk.clone());
+        Ok(desk)
     }
 
     /// Sends one command to `to`'s vnode of a service and waits for its answer; `None`: none came in time, or `to` was
@@ -294,7 +354,11 @@ impl Coordinator {
             slot: question.slot,
             key: Bytes::new(),
         };
-        let desk = self.open(machine, Op::Other, place, Times { now, until_ms });
+        let times = Times { now, until_ms };
+        let desk = match self.open(machine, Op::Other, place, times) {
+            Ok(desk) => desk,
+            Err(machine) => return self.turn_away(machine, Op::Other),
+        };
         let ask = Ask(0);
         {
             let mut request = desk.request.lock();
@@ -373,18 +437,18 @@ impl Coordinator {
 
     // ---- carrying ----------------------------------------------------------------------------------------------------
 
-    fn shard(&self, base: u64) -> &Mutex<BTreeMap<u64, Arc<Desk>>> {
+    fn shard(&self, base: u64) -> &Mutex<Table> {
         &self.shards[(base >> ASK_BITS) as usize % SHARDS]
     }
 
     fn find(&self, base: u64) -> Option<Arc<Desk>> {
-        self.shard(base).lock().get(&base).cloned()
+        self.shard(base).lock().desks.get(&base).cloned()
     }
 
     fn desks(&self) -> Vec<Arc<Desk>> {
         let mut desks = Vec::new();
         for shard in &self.shards {
-            desks.extend(shard.lock().values().cloned());
+            desks.extend(shard.lock().desks.values().cloned());
         }
         desks
     }
@@ -420,7 +484,7 @@ impl Coordinator {
             desk.due_ms.store(due_ms, Ordering::Release);
             drop(request);
             if finished {
-                self.shard(desk.base).lock().remove(&desk.base);
+                self.shard(desk.base).lock().remove(desk.base);
             }
             for told in came.told {
                 self.count(desk, &told, now);
@@ -645,6 +709,16 @@ impl Desk {
 
     fn is_sampled(&self) -> bool {
         (self.base >> ASK_BITS).is_multiple_of(SAMPLED)
+    }
+}
+
+impl Machine {
+    /// What it is to write.
+    fn bytes(&self) -> usize {
+        match self {
+            Machine::Put { machine, .. } => machine.bytes(),
+            Machine::Get { .. } | Machine::Ask { .. } => 0,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use rkv_vnode::View;
 use rkv_vnode::router::Route;
 use rkv_wire::message::{Answer, Command, RequestId, Role};
 
-use crate::coordinate::{LONE, Place, Times, UNHEARD};
+use crate::coordinate::{LONE, MOST_REQUEST_BYTES, MOST_REQUESTS, Place, Times, UNHEARD};
 use crate::engine::{Done, Engine};
 use crate::error::KvError;
 use crate::figures::{End, Op, SAMPLED, is_sampled};
@@ -54,12 +54,29 @@ struct Table {
     /// None: it has ended, and waits for those in front of it.
     writes: VecDeque<Option<Lone>>,
     open: usize,
+    /// Bytes of those.
+    bytes: usize,
+}
+
+impl Lone {
+    fn bytes(&self) -> usize {
+        self.place.key.len() + self.draft.bytes()
+    }
+
+    fn failed(&self, kind: ErrorKind, maybe_applied: bool) -> QuorumError {
+        QuorumError::of_put(kind, (0, usize::from(self.policy.w)), maybe_applied)
+    }
 }
 
 impl Table {
+    fn has_room(&self) -> bool {
+        self.writes.len() < MOST_REQUESTS && self.bytes < MOST_REQUEST_BYTES
+    }
+
     fn take(&mut self, at: usize) -> Option<Lone> {
         let taken = self.writes.get_mut(at)?.take()?;
         self.open -= 1;
+        self.bytes -= taken.bytes();
         while let Some(None) = self.writes.front() {
             self.writes.pop_front();
             self.first += 1;
@@ -74,12 +91,17 @@ impl Lones {
         self.table.lock().open
     }
 
-    fn begin(&self, lone: Lone) -> RequestId {
+    /// Takes it in, unless there are too many.
+    fn begin(&self, lone: Lone) -> Result<RequestId, Lone> {
         let mut table = self.table.lock();
+        if !table.has_room() {
+            return Err(lone);
+        }
         let number = table.first + table.writes.len() as u64;
+        table.bytes += lone.bytes();
         table.writes.push_back(Some(lone));
         table.open += 1;
-        RequestId((number * (UNHEARD + 1)) | LONE)
+        Ok(RequestId((number * (UNHEARD + 1)) | LONE))
     }
 
     /// The write of this number, unless its deadline has come.
@@ -108,7 +130,13 @@ impl Engine {
         let Place { slot, key } = lone.place.clone();
         let body = Bytes::from(lone.draft.stamped(lone.stamp).encode());
         let (ring, timeout_ms) = (lone.ring, lone.policy.timeout_ms);
-        let id = self.lones().begin(lone);
+        let id = match self.lones().begin(lone) {
+            Ok(id) => id,
+            Err(lone) => {
+                let error = KvError::from(lone.failed(ErrorKind::Busy, false));
+                return self.refuse(lone.op, error, lone.done);
+            }
+        };
         let route = Route {
             id,
             service: KV,
@@ -171,9 +199,8 @@ impl Engine {
     /// Tells those whose deadline has come.
     pub(crate) fn end_late_writes(&self, now_ms: u64) {
         for lone in self.lones().late(now_ms) {
-            let replicas = replicas(&lone, &self.host().view_now(), &ResultWord::Timeout);
-            let counted = (0, usize::from(lone.policy.w));
-            let error = QuorumError::of_put(ErrorKind::Timeout, counted, true, replicas);
+            let mut error = lone.failed(ErrorKind::Timeout, true);
+            error.replicas = replicas(&lone, &self.host().view_now(), &ResultWord::Timeout);
             self.refuse(lone.op, KvError::from(error), lone.done);
         }
     }

@@ -15,6 +15,7 @@ use rkv_storage::store::Snapshot;
 use rkv_storage::{Backend, Batch, Done, Error, Job, Scan, Stats, Store};
 
 use crate::alone::{engine_over, ring};
+use crate::coordinate::MOST_REQUESTS;
 use crate::{Engine, KvError, Write};
 
 /// A disk on which nothing lands before it is told to.
@@ -155,6 +156,30 @@ fn what_a_broken_disk_may_hold_is_said_so() {
     let error = told.try_recv().unwrap().unwrap_err();
     assert!(error.was_maybe_applied(), "{error}");
     assert_eq!(engine.in_flight(), 0);
+}
+
+#[test]
+fn beyond_the_bound_the_answer_is_busy_at_once() {
+    // Lost without it: a node whose disk falls behind takes writes until its memory is full.
+    let disk = Arc::new(SlowDisk::default());
+    let engine = engine_over(&ring(), disk.clone());
+    let all = 0..MOST_REQUESTS as u32;
+    let told: Vec<Told> = all
+        .map(|key| put(&engine, &key.to_be_bytes(), LONG_MS))
+        .collect();
+    let refused = put(&engine, b"k", LONG_MS);
+    let error = refused.try_recv().unwrap().unwrap_err();
+    assert_eq!(
+        error.redis_text(),
+        "BUSY 0 of 2 answered; the write was not applied"
+    );
+    disk.land(&Ok(()));
+    for told in told {
+        assert!(told.try_recv().unwrap().is_ok());
+    }
+    let again = put(&engine, b"k", LONG_MS);
+    disk.land(&Ok(()));
+    assert!(again.try_recv().unwrap().is_ok());
 }
 
 #[test]

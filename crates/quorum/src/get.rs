@@ -116,6 +116,11 @@ impl Get {
         }
     }
 
+    /// How many places are to answer.
+    pub fn r(&self) -> usize {
+        usize::from(self.policy.r)
+    }
+
     /// The ring that its sends are routed by.
     pub fn ring(&self) -> RingId {
         self.roster.ring

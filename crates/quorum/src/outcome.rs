@@ -173,19 +173,20 @@ impl QuorumError {
     }
 
     /// The error of a put, worded; how many places answered, and how many had to.
-    pub fn of_put(
-        kind: ErrorKind,
-        counted: (usize, usize),
-        maybe_applied: bool,
-        replicas: Replicas,
-    ) -> QuorumError {
-        QuorumError::new(kind, true, counted, maybe_applied, replicas)
+    pub fn of_put(kind: ErrorKind, counted: (usize, usize), maybe_applied: bool) -> QuorumError {
+        QuorumError::new(kind, true, counted, maybe_applied, Replicas::new())
+    }
+
+    /// The same of a get.
+    pub fn of_get(kind: ErrorKind, counted: (usize, usize)) -> QuorumError {
+        QuorumError::new(kind, false, counted, false, Replicas::new())
     }
 
     /// Of a put that was tried before, when nobody could say what came of it: it may have been applied whatever became of it
     /// now.
     pub fn after_an_unsure_try(self) -> QuorumError {
-        QuorumError::of_put(self.kind, (self.got, self.needed), true, self.replicas)
+        let counted = (self.got, self.needed);
+        QuorumError::new(self.kind, true, counted, true, self.replicas)
     }
 
     /// The error of a put (`write`) or a get, worded.

@@ -61,6 +61,15 @@ impl Draft {
         }
     }
 
+    /// Bytes of its values.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Draft::Value { body, .. } => body.len(),
+            Draft::Tombstone => 0,
+            Draft::Deadline { value, .. } => value.body().len(),
+        }
+    }
+
     /// The same with all that a copy needs which lacks the value that a deadline is for.
     pub fn whole(&self, stamp: Stamp) -> Object {
         let mut whole = self.stamped(stamp);
@@ -224,6 +233,16 @@ impl Put {
     /// The ring that its sends are routed by.
     pub fn ring(&self) -> RingId {
         self.roster.ring
+    }
+
+    /// How many places are to store it.
+    pub fn w(&self) -> usize {
+        usize::from(self.policy.w)
+    }
+
+    /// Bytes of what is to be written.
+    pub fn bytes(&self) -> usize {
+        self.draft.bytes()
     }
 
     /// The stamp of its last round.
