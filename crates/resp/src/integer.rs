@@ -11,10 +11,16 @@ pub(crate) fn parse(text: &[u8]) -> Option<i64> {
         [b'0', ..] => return None,
         _ => {}
     }
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
+    // Below zero, where there is one number more.
+    let negated = digits.iter().try_fold(0_i64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_sub(digit)
+    })?;
+    if digits.len() == text.len() {
+        negated.checked_neg()
+    } else {
+        Some(negated)
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]
