@@ -333,6 +333,11 @@ impl Engine {
         }
     }
 
+    /// Lets transfers go on that gave way to requests; whether there were any.
+    pub fn go_on(&self) -> bool {
+        self.host.go_on()
+    }
+
     pub(crate) fn flush_later(&self, flush: Flush) {
         self.flushes.lock().push(flush);
     }

@@ -126,7 +126,8 @@ impl Stored {
 pub struct Config {
     /// How long it takes until a dead member is suspected by all: the unit of taking over and of standing down.
     pub detection_ms: u64,
-    /// No two epochs are begun within this time, so that what is ready together goes together.
+    /// No two epochs are begun within this time, so that what is ready together goes together; within a tenth of it when
+    /// nothing is left that may get ready, or when a plan is to be carried out and nothing moves yet.
     pub epoch_interval_ms: u64,
     /// How long an operator waits before `no_majority`.
     pub answer_within_ms: u64,

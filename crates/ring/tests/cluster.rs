@@ -7,7 +7,7 @@ use rkv_ring::cluster::{
     AdminReply, AdminRequest, Body, Cluster, ClusterMessage, Config, Effect, EncodedRing, Event,
     Facts, Fault, Stored, Target,
 };
-use rkv_ring::{ClusterId, Epoch, Plan, Refusal, RingDigest, Status};
+use rkv_ring::{ClusterId, Epoch, Partition, Plan, Refusal, RingDigest, Status};
 
 fn join(peer: &str) -> AdminRequest {
     AdminRequest::Join {
@@ -97,6 +97,39 @@ fn three_nodes_become_one_cluster() {
         "{epochs} epochs in {} ms",
         network.now
     );
+}
+
+/// Lost without it: a handoff that takes no time waits a second for each of its steps; or each move that gets ready
+/// makes an epoch of its own, and all disks sync for it.
+#[test]
+fn an_epoch_waits_for_what_may_get_ready_and_for_nothing_else() {
+    for held in [None, Some(Partition(3))] {
+        let mut network = Network::of_singles(&["a", "b", "c"]);
+        network.held = held;
+        for node in ["b", "c"] {
+            assert!(network.answer(node, join("a")).is_ok());
+        }
+        let staged = network.ring("a").epoch.0;
+        let asked = network.now;
+        assert!(network.answer("a", COMMIT).is_ok());
+        assert!(network.now - asked < 1_000, "a plan waits for nothing");
+        network.run(900);
+        let settled = ["a", "b", "c"]
+            .iter()
+            .all(|node| is_settled(&network, node));
+        let epochs = network.ring("a").epoch.0 - staged;
+        match held {
+            None => assert!(settled && epochs == 3, "{epochs} epochs"),
+            Some(held) => {
+                assert_eq!((epochs, network.ring("a").moves.len()), (1, 16));
+                network.run(2_000);
+                let epochs = network.ring("a").epoch.0 - staged;
+                let left: Vec<_> = network.ring("a").moves.keys().copied().collect();
+                assert_eq!((epochs, left), (3, vec![held]));
+            }
+        }
+        assert_eq!(network.violations, Vec::<String>::new());
+    }
 }
 
 /// Lost without it: changes could be made at the claimant only, which no operator knows.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::clients::Clients;
 use crate::inbox::Inbox;
 use crate::opening::{Parts, open};
-use crate::routine::{TICK, join_seeds, tick};
+use crate::routine::{TICK, go_on, join_seeds, tick};
 use crate::settings::{Settings, Switches};
 
 /// How long the last messages may take to leave.
@@ -26,6 +26,7 @@ pub struct Node {
     parts: Parts,
     clients: Arc<Clients>,
     ticker: JoinHandle<()>,
+    usher: JoinHandle<()>,
     joiner: JoinHandle<()>,
     left: watch::Receiver<bool>,
 }
@@ -48,12 +49,14 @@ impl Node {
         };
         parts.transport.start(Some(listener), Arc::new(inbox));
         let ticker = tokio::spawn(tick(Arc::downgrade(&parts.engine)));
+        let usher = tokio::spawn(go_on(Arc::downgrade(&parts.engine)));
         let seeds = settings.seeds.clone();
         let joiner = tokio::spawn(join_seeds(seeds, Arc::downgrade(&parts.engine)));
         Ok(Node {
             parts,
             clients,
             ticker,
+            usher,
             joiner,
             left,
         })
@@ -89,6 +92,7 @@ impl Node {
     /// Stops: what was written is on disk, and the folder says that the stop was clean.
     pub async fn close(self) -> anyhow::Result<()> {
         self.ticker.abort();
+        self.usher.abort();
         self.joiner.abort();
         drop(self.clients);
         self.parts.transport.close(LAST_WORDS).await;
@@ -108,6 +112,7 @@ impl Node {
     /// the folder are free.
     pub async fn kill(self) -> anyhow::Result<()> {
         self.ticker.abort();
+        self.usher.abort();
         self.joiner.abort();
         drop(self.clients);
         self.parts.transport.abort().await;

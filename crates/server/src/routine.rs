@@ -13,6 +13,8 @@ use rkv_ring::cluster::{AdminRequest, Event};
 
 /// How often time is told to the machines.
 pub(crate) const TICK: Duration = Duration::from_millis(25);
+/// How often transfers that gave way to requests go on.
+const GO_ON: Duration = Duration::from_millis(2);
 /// How often a node without a cluster tries its seeds.
 const SEED_AGAIN: Duration = Duration::from_secs(2);
 
@@ -43,6 +45,18 @@ pub(crate) async fn tick(engine: Weak<Engine>) {
             return;
         };
         engine.tick();
+    }
+}
+
+/// Lets transfers go on that gave way to requests.
+pub(crate) async fn go_on(engine: Weak<Engine>) {
+    loop {
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
+        let pause = if engine.go_on() { GO_ON } else { TICK };
+        drop(engine);
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -1,23 +1,30 @@
 //! This file answers: how are entries held when nothing has to survive?
 //!
-//! One small ordered set a slot, each under its own lock: a get walks two or three nodes and meets no writer of another
-//! slot, and a range of slots is a walk over neighbouring sets. A batch holds the locks of all its slots together,
-//! always in ascending order, and so does a scan while it copies its entries: that is its snapshot.
+//! Each slot has its own small store under its own lock: a get meets no writer of another slot, and a range of slots is a
+//! walk over neighbouring stores. A batch holds the locks of all its slots together, always in ascending order, and so does
+//! a scan while it copies its entries: that is its snapshot.
 //!
 //! What is put is copied into one piece, what is got is copied out of it: an entry costs little more than its bytes, and
 //! keeps no buffer alive that it was received in.
+//!
+//! Beside this file: `run` entries in order · `entry` one of them.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, RangeInclusive};
+mod entry;
+mod run;
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockWriteGuard};
+use smallvec::SmallVec;
 
-use crate::backend::{Backend, Batch, Op, Scan, Stats};
+use crate::backend::{Backend, Batch, Op, Scan, Stats, drop_by_pages};
 use crate::error::Error;
 use crate::order::Space;
+
+use entry::{Entry, Sought};
+use run::Run;
 
 const SLOTS: usize = 16384;
 
@@ -29,204 +36,82 @@ pub struct Memory {
     shards: Vec<RwLock<Shard>>,
 }
 
+/// The entries of one slot.
 #[derive(Default)]
 struct Shard {
-    entries: BTreeSet<Entry>,
+    /// By their prefixes, ascending: one for each space, service and keyspace that has entries here.
+    runs: SmallVec<[Run; 1]>,
     /// Of all keys and values.
     bytes: u64,
 }
 
-/// How many bytes of its key an entry has at hand.
-const HEAD_BYTES: usize = 16;
-
-/// One entry: 32 bytes in the tree and one piece of the heap.
-struct Entry {
-    /// The key's first 16 bytes, missing ones as zero: they hold slot, keyspace and hash, so almost no comparison looks
-    /// further.
-    head: Head,
-    /// The key's length, the rest of the key, the value.
-    tail: Box<[u8]>,
-}
-
-type Head = [u64; 2];
-
-/// Bytes of an entry's tail that hold its key's length.
-const LENGTH_BYTES: usize = 4;
-
-impl Entry {
-    fn new(key: &[u8], value: &[u8]) -> Entry {
-        let rest = &key[key.len().min(HEAD_BYTES)..];
-        let length = u32::try_from(key.len()).expect("no key is that long");
-        Entry {
-            head: head_of(key),
-            tail: [&length.to_le_bytes()[..], rest, value].concat().into(),
-        }
-    }
-
-    fn key(&self) -> Bytes {
-        let mut key = Vec::with_capacity(self.length().max(HEAD_BYTES));
-        for part in self.head {
-            key.extend_from_slice(&part.to_be_bytes());
-        }
-        key.truncate(self.length());
-        key.extend_from_slice(self.rest());
-        Bytes::from(key)
-    }
-
-    fn value(&self) -> &[u8] {
-        &self.tail[LENGTH_BYTES + self.length().saturating_sub(HEAD_BYTES)..]
-    }
-
-    fn bytes(&self) -> u64 {
-        (self.length() + self.value().len()) as u64
-    }
-
-    fn to_pair(&self) -> (Bytes, Bytes) {
-        (self.key(), Bytes::copy_from_slice(self.value()))
-    }
-}
-
-/// What is compared: a stored entry's key, or one that is looked for.
-trait Probe {
-    fn head(&self) -> Head;
-    /// What of the key is not in the head.
-    fn rest(&self) -> &[u8];
-    fn length(&self) -> usize;
-}
-
-struct Sought<'a> {
-    head: Head,
-    bytes: &'a [u8],
-}
-
-impl<'a> Sought<'a> {
-    fn new(bytes: &'a [u8]) -> Sought<'a> {
-        Sought {
-            head: head_of(bytes),
-            bytes,
-        }
-    }
-}
-
-fn head_of(bytes: &[u8]) -> Head {
-    let mut head = [0; HEAD_BYTES];
-    let length = bytes.len().min(HEAD_BYTES);
-    head[..length].copy_from_slice(&bytes[..length]);
-    let head = u128::from_be_bytes(head);
-    [(head >> 64) as u64, head as u64]
-}
-
-impl Probe for Entry {
-    fn head(&self) -> Head {
-        self.head
-    }
-
-    fn rest(&self) -> &[u8] {
-        let rest = self.length().saturating_sub(HEAD_BYTES);
-        &self.tail[LENGTH_BYTES..LENGTH_BYTES + rest]
-    }
-
-    fn length(&self) -> usize {
-        let [a, b, c, d, ..] = *self.tail else {
-            return 0;
-        };
-        u32::from_le_bytes([a, b, c, d]) as usize
-    }
-}
-
-impl Probe for Sought<'_> {
-    fn head(&self) -> Head {
-        self.head
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.bytes.len().min(HEAD_BYTES)..]
-    }
-
-    fn length(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-/// The order of keys. Of two with one head and nothing behind it the shorter is the beginning of the longer.
-fn order(a: &(impl Probe + ?Sized), b: &(impl Probe + ?Sized)) -> Ordering {
-    let heads = a.head().cmp(&b.head());
-    heads.then_with(|| a.rest().cmp(b.rest()).then(a.length().cmp(&b.length())))
-}
-
-impl Ord for dyn Probe + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        order(self, other)
-    }
-}
-
-impl PartialOrd for dyn Probe + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for dyn Probe + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for dyn Probe + '_ {}
-
-impl<'a> Borrow<dyn Probe + 'a> for Entry {
-    fn borrow(&self) -> &(dyn Probe + 'a) {
-        self
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        order(self, other)
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Entry {}
-
 impl Shard {
     fn apply(&mut self, op: &Op) {
         match op {
-            Op::Put(key, value) => self.put(key, value),
-            Op::Delete(key) => self.delete(key),
+            Op::Put(key, value) => self.put(&Sought::new(key), value),
+            Op::Delete(key) => self.delete(&Sought::new(key)),
         }
     }
 
-    fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.bytes += (key.len() + value.len()) as u64;
-        if let Some(held) = self.entries.replace(Entry::new(key, value)) {
-            self.bytes -= held.bytes();
+    fn find(&self, key: &Sought<'_>) -> Result<usize, usize> {
+        self.runs
+            .binary_search_by_key(&key.prefix, |run| run.prefix)
+    }
+
+    fn get(&self, key: &Sought<'_>) -> Option<&Entry> {
+        self.runs[self.find(key).ok()?].get(key)
+    }
+
+    fn put(&mut self, key: &Sought<'_>, value: &[u8]) {
+        self.bytes += (key.length() + value.len()) as u64;
+        match self.find(key) {
+            Ok(at) => self.bytes -= self.runs[at].put(key, value),
+            Err(at) => self.runs.insert(at, Run::of(key, value)),
         }
     }
 
-    fn delete(&mut self, key: &[u8]) {
-        if let Some(held) = self.entries.take(&Sought::new(key) as &dyn Probe) {
-            self.bytes -= held.bytes();
+    fn delete(&mut self, key: &Sought<'_>) {
+        if let Ok(at) = self.find(key) {
+            self.bytes -= self.runs[at].delete(key);
+            if self.runs[at].is_empty() {
+                self.runs.remove(at);
+            }
         }
     }
 
-    fn range(&self, start: &[u8], end: &[u8]) -> impl Iterator<Item = &Entry> {
+    fn range(&self, start: &[u8], end: &[u8]) -> impl Iterator<Item = (Bytes, Bytes)> {
         let (start, end) = (Sought::new(start), Sought::new(end));
-        let bounds: (Bound<&dyn Probe>, Bound<&dyn Probe>) =
-            (Bound::Included(&start), Bound::Excluded(&end));
-        self.entries.range::<dyn Probe, _>(bounds)
+        let runs = self
+            .runs
+            .iter()
+            .filter(move |run| is_within(run, &start, &end));
+        runs.flat_map(move |run| {
+            let entries = run.between(start, end);
+            entries.map(|entry| entry.to_pair(run.prefix))
+        })
     }
+
+    /// Lets go of a range; how many entries that were.
+    fn drop_range(&mut self, start: &[u8], end: &[u8]) -> u64 {
+        let (start, end) = (Sought::new(start), Sought::new(end));
+        let mut all = 0;
+        for run in self
+            .runs
+            .iter_mut()
+            .filter(|run| is_within(run, &start, &end))
+        {
+            let (dropped, bytes) = run.drop_between(&start, &end);
+            all += dropped;
+            self.bytes -= bytes;
+        }
+        self.runs.retain(|run| !run.is_empty());
+        all
+    }
+}
+
+/// Whether a run may have entries of `start..end`.
+fn is_within(run: &Run, start: &Sought<'_>, end: &Sought<'_>) -> bool {
+    (start.prefix..=end.prefix).contains(&run.prefix)
 }
 
 /// Which shards a range touches, and whether walking them in order is walking keys in order.
@@ -297,7 +182,7 @@ impl Memory {
             .collect();
         let mut entries: Vec<(Bytes, Bytes)> = Vec::new();
         for shard in &held {
-            entries.extend(shard.range(start, end).map(Entry::to_pair));
+            entries.extend(shard.range(start, end));
         }
         drop(held);
         if !touched.in_order {
@@ -310,7 +195,7 @@ impl Memory {
 impl Backend for Memory {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         let shard = self.shards[Memory::shard_of(key)].read();
-        let held = shard.entries.get(&Sought::new(key) as &dyn Probe);
+        let held = shard.get(&Sought::new(key));
         Ok(held.map(|entry| Bytes::copy_from_slice(entry.value())))
     }
 
@@ -371,8 +256,7 @@ impl Backend for Memory {
         }
         let mut taken = 0usize;
         for shard in &self.shards[touched.shards] {
-            for entry in shard.read().range(start, end) {
-                let (key, value) = entry.to_pair();
+            for (key, value) in shard.read().range(start, end) {
                 taken = taken.saturating_add(key.len() + value.len());
                 page.push((key, value));
                 if page.len() >= entries || taken >= bytes {
@@ -383,12 +267,23 @@ impl Backend for Memory {
         Ok(page)
     }
 
+    fn drop_range(&self, start: &[u8], end: &[u8]) -> Result<u64, Error> {
+        let touched = Memory::touched(start, end);
+        if start >= end || !touched.in_order {
+            return drop_by_pages(self, start, end);
+        }
+        let shards = self.shards[touched.shards].iter();
+        Ok(shards
+            .map(|shard| shard.write().drop_range(start, end))
+            .sum())
+    }
+
     fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         let mut entries = 0;
         for shard in &self.shards {
             let shard = shard.read();
-            entries += shard.entries.len() as u64;
+            entries += shard.runs.iter().map(|run| run.len() as u64).sum::<u64>();
             stats.bytes += shard.bytes;
         }
         stats.entries = Some(entries);

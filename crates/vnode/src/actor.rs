@@ -190,6 +190,9 @@ impl Actor {
             Event::Landed { token, result } => self.landed(cx, token, result, effects),
             Event::View => self.view_changed(cx, effects),
             Event::Tick => self.tick(cx, effects),
+            Event::MoveOn | Event::CompareOn if self.absorbing => {}
+            Event::MoveOn => self.pump_out(cx, effects),
+            Event::CompareOn => self.pump_comparisons(cx, effects),
         }
     }
 

@@ -2,9 +2,11 @@
 //!
 //! A token bucket, filled by the world's clock. What is sent is taken from it, also when it was more than was left; then
 //! nothing follows until the debt is paid. Who may run into debt goes first: hints before repair before moves. Writes
-//! that are forwarded in a move are requests and not counted: they wait for nothing.
+//! that are forwarded in a move are requests and not counted: they wait for nothing. Moves give way to requests besides.
 
 use parking_lot::Mutex;
+
+use crate::courtesy::Courtesy;
 
 /// What a transfer is for, as far as its turn depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Budget {
     /// 0: no limit.
     bytes_per_s: u64,
     bucket: Mutex<Bucket>,
+    /// Who waits while requests come.
+    pub courtesy: Courtesy,
 }
 
 #[derive(Debug, Default)]
@@ -52,12 +56,14 @@ impl Budget {
         Budget {
             bytes_per_s: bytes_per_s.min(MOST),
             bucket: Mutex::default(),
+            courtesy: Courtesy::default(),
         }
     }
 
     /// Whether a transfer may send now.
     pub fn allows(&self, urgency: Urgency, now_ms: u64) -> bool {
-        self.bytes_per_s == 0 || self.left(now_ms) > -urgency.debt() * self.full()
+        let flows = self.bytes_per_s == 0 || self.left(now_ms) > -urgency.debt() * self.full();
+        flows && (urgency != Urgency::Move || self.courtesy.allows(now_ms))
     }
 
     /// Bytes were sent.

@@ -22,9 +22,9 @@ pub const SILENCE_MS: u64 = 2_000;
 /// How often what was not answered is said again.
 const REPEAT_MS: u64 = 300;
 /// Pages on their way at most.
-const WINDOW: u64 = 4;
-/// Entries of a page at most, and about how many bytes.
-const PAGE_ENTRIES: usize = 512;
+const WINDOW: u64 = 8;
+/// Entries of a page at most, and about how many bytes: what a request waits for that comes behind one.
+const PAGE_ENTRIES: usize = 128;
 const PAGE_BYTES: usize = 256 << 10;
 
 /// How far a session is.

@@ -308,6 +308,17 @@ impl Host {
         self.forget_parked();
     }
 
+    /// Lets transfers go on that gave way to requests; whether there were any. To be called often while there are.
+    pub fn go_on(&self) -> bool {
+        let has_put_off = self.budget.courtesy.take_put_off();
+        if has_put_off {
+            // What is left when the moves have sent what they may is for old copies that are to go.
+            self.tell_restless(|| Event::MoveOn);
+            self.tell_restless(|| Event::CompareOn);
+        }
+        has_put_off
+    }
+
     /// Whether this node's clock agrees with its peers': else nothing that ended is let go of.
     pub fn clock_fits(&self, fits: bool) {
         self.clock_fits.store(fits, Ordering::Relaxed);

@@ -8,7 +8,7 @@
 //! persisted state · [`holding`] what it holds, and [`mask`] what of that is dead · [`handoff_out`] and [`handoff_in`] the two sides of a move · [`hint`]
 //! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] and [`stretch`] two copies brought to
 //! cover each other · [`catch_up`] when a copy that came back counts again · [`progress`] how far a transfer is ·
-//! [`budget`] how many bytes transfers may send · [`figures`] what was done so far ·
+//! [`budget`] how many bytes transfers may send, and [`courtesy`] how much of a node's time they take · [`figures`] what was done so far ·
 //! [`trial`] a cluster in one process, to try a service · [`settings`],
 //! [`world`], [`fault`], [`ping`].
 
@@ -16,6 +16,7 @@ pub mod actor;
 pub mod budget;
 pub mod catch_up;
 pub mod compare;
+pub mod courtesy;
 pub mod fault;
 pub mod figures;
 pub mod handoff_in;

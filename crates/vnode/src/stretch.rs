@@ -8,8 +8,8 @@ use rkv_wire::items::{BadItems, ItemsWriter, read_items};
 
 use crate::holding::{Contents, Page, after};
 
-/// Entries whose digests are compared in one step, at most.
-pub const STRETCH_ENTRIES: usize = 1024;
+/// Entries whose digests are compared in one step, at most: a request waits for no more of them.
+pub const STRETCH_ENTRIES: usize = 256;
 /// Bytes of entries in one message, about.
 pub const FILL_BYTES: usize = 512 << 10;
 

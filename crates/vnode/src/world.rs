@@ -11,7 +11,8 @@ pub trait World: Send + Sync + 'static {
     /// Milliseconds since some fixed moment; never goes back. All deadlines are in this time.
     fn now_ms(&self) -> u64;
 
-    /// The same time in microseconds: what durations are measured by, and nothing is decided by.
+    /// The same time in microseconds: what durations are measured by. Nothing is decided by it but how much of its time a
+    /// node gives to moves.
     fn now_us(&self) -> u64 {
         self.now_ms().saturating_mul(1_000)
     }

@@ -4,7 +4,7 @@
 //! request is answered when the ring that holds it is chosen, also if another member got it chosen; when some other
 //! ring is chosen instead, it waits for the next one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::learn::Sender;
@@ -97,6 +97,21 @@ impl Cluster {
     /// Whether there may be something to propose.
     pub(super) fn has_work(&self) -> bool {
         !self.desk.idle
+    }
+
+    /// Whether waiting collects nothing more for the next epoch: each move under way was reported, and there is one, or
+    /// else a plan to be carried out.
+    pub(super) fn is_all_ready(&self) -> bool {
+        let moves = &self.stored.ring.moves;
+        let is_commit = |pending: &Pending| matches!(pending.wish, Wish::Commit(_));
+        if moves.is_empty() {
+            return self.desk.pending.iter().any(is_commit);
+        }
+        if self.desk.reports.len() < moves.len() {
+            return false;
+        }
+        let reported = self.desk.reports.iter().filter_map(Report::partition);
+        reported.collect::<BTreeSet<_>>().len() == moves.len()
     }
 
     pub(super) fn enqueue(&mut self, pending: Pending) {

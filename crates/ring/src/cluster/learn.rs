@@ -374,7 +374,7 @@ impl Cluster {
             effects.push(Effect::Publish(self.facts()));
         }
         self.forget_strangers();
-        let drafts = self.stop_proposing(now + self.config.epoch_interval_ms);
+        let drafts = self.stop_proposing(now);
         self.after_adoption(now, &before, drafts, effects);
     }
 

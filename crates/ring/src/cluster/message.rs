@@ -160,6 +160,18 @@ pub enum Report {
     },
 }
 
+impl Report {
+    /// The partition whose move it is about.
+    pub(super) fn partition(&self) -> Option<Partition> {
+        match self {
+            Report::MoveReady { partition, .. } | Report::MoveBroken { partition, .. } => {
+                Some(*partition)
+            }
+            Report::Drained { .. } => None,
+        }
+    }
+}
+
 /// What a node says of itself when it asks to join.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JoinRequest {

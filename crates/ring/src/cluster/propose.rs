@@ -15,6 +15,9 @@ use crate::claimant::{self, Accepted, Ballot};
 use crate::member::{Incarnation, NodeName};
 use crate::ring::{Ring, RingDigest};
 
+/// The shortest pause between two epochs is one part in so many of the usual one.
+const SHORT_PART: u64 = 10;
+
 /// A member as proposer.
 #[derive(Debug)]
 pub(super) struct Proposer {
@@ -26,8 +29,8 @@ pub(super) struct Proposer {
     quiet_until: u64,
     /// Since when a take-over has been due, and this member's jitter in thousandths of a detection time.
     overdue: Option<(u64, u64)>,
-    /// No epoch is begun before.
-    next_epoch_at: u64,
+    /// When the present epoch was adopted here.
+    adopted_at: Option<u64>,
     /// How many jitters were drawn.
     draws: u64,
 }
@@ -71,7 +74,7 @@ impl Proposer {
             highest_round: 0,
             quiet_until: now,
             overdue: None,
-            next_epoch_at: now,
+            adopted_at: None,
             draws: 0,
         }
     }
@@ -100,13 +103,14 @@ impl Cluster {
     }
 
     /// The decree is decided: start afresh for the next one. Gives back what was drafted but not put to the vote.
-    pub(super) fn stop_proposing(&mut self, next_epoch_at: u64) -> Vec<Pending> {
+    pub(super) fn stop_proposing(&mut self, now: u64) -> Vec<Pending> {
         let proposer = &mut self.proposer;
         let drafted = Self::abandon(&mut proposer.attempt);
         *proposer = Proposer {
             attempt: None,
+            adopted_at: Some(now),
             draws: proposer.draws,
-            ..Proposer::new(next_epoch_at)
+            ..Proposer::new(now)
         };
         proposer.quiet_until = 0;
         drafted
@@ -119,7 +123,7 @@ impl Cluster {
             return self.drive_attempt(now, effects);
         }
         let proposer = &self.proposer;
-        if !self.can_vote() || now < proposer.quiet_until.max(proposer.next_epoch_at) {
+        if !self.can_vote() || now < proposer.quiet_until || !self.may_begin_epoch(now) {
             return;
         }
         if !self.is_claimant() || !claimant::has_claimant(&self.stored.ring) {
@@ -150,6 +154,17 @@ impl Cluster {
             None if self.has_work() => self.prepare(now, effects),
             None => {}
         }
+    }
+
+    /// Whether it is time for another epoch. Between two there is a pause, so that what gets ready meanwhile goes together;
+    /// it is short when there is nothing left to wait for.
+    fn may_begin_epoch(&self, now: u64) -> bool {
+        let Some(adopted_at) = self.proposer.adopted_at else {
+            return true;
+        };
+        let interval = self.config.epoch_interval_ms;
+        let is_over = |pause: u64| now >= adopted_at + pause;
+        is_over(interval) || (is_over(interval / SHORT_PART) && self.is_all_ready())
     }
 
     /// Whether this member has waited its turn to take over: the claimant is lost, or something accepted stays

@@ -21,8 +21,8 @@ use rkv_ring::cluster::{
     Identity, Stored, Target,
 };
 use rkv_ring::{
-    Addresses, Ballot, ClusterId, Epoch, Incarnation, Member, NodeName, PartitionCount, Refusal,
-    Ring, RingDigest, Status,
+    Addresses, Ballot, ClusterId, Epoch, Incarnation, Member, NodeName, Partition, PartitionCount,
+    Refusal, Ring, RingDigest, Status,
 };
 
 pub const DETECTION_MS: u64 = 2_000;
@@ -93,6 +93,8 @@ pub struct Network {
     queue: BTreeMap<(u64, u64), Happening>,
     queued: u64,
     asked: u64,
+    /// Whose move does not get ready.
+    pub held: Option<Partition>,
     config: Config,
 }
 
@@ -158,6 +160,7 @@ impl Network {
             queue: BTreeMap::new(),
             queued: 0,
             asked: 0,
+            held: None,
             config: Config {
                 detection_ms: DETECTION_MS,
                 fault,
@@ -468,6 +471,9 @@ impl Network {
         };
         let ring = machine.ring().clone();
         for (&partition, m) in ring.moves.iter().filter(|(_, m)| m.from == *node) {
+            if self.held == Some(partition) {
+                continue;
+            }
             let event = if self.faults.loss > 0.0 && self.rng.random_bool(0.1) {
                 Event::MoveBroken {
                     partition,

@@ -65,6 +65,10 @@ pub enum Event {
     View,
     /// Time passed.
     Tick,
+    /// A move that gave way to requests may go on.
+    MoveOn,
+    /// So may a comparison.
+    CompareOn,
 }
 
 /// What a copy may wish for. Carried out in order.

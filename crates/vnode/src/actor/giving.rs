@@ -206,7 +206,7 @@ impl Actor {
         }
     }
 
-    fn pump_out(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+    pub(super) fn pump_out(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         let Some(out) = self.giving.out.as_mut() else {
             return;
         };

@@ -229,6 +229,16 @@ impl Host {
             clock_fits: self.clock_fits.load(Ordering::Relaxed),
             has_entries: running.is_some_and(|running| running.service.has_entries()),
         };
+        let began_us = match event {
+            Event::Command(_) => {
+                self.budget.courtesy.asked(now_ms);
+                None
+            }
+            Event::Landed { .. } | Event::View => None,
+            Event::Message { .. } | Event::Tick | Event::MoveOn | Event::CompareOn => {
+                Some(self.world.now_us())
+            }
+        };
         let mut effects = std::mem::take(&mut actor.effects);
         let mut landed: SmallVec<[(u64, Result<(), Error>); 2]> = SmallVec::new();
         let mut next = Some(event);
@@ -243,6 +253,10 @@ impl Host {
             });
         }
         actor.effects = effects;
+        if let Some(began_us) = began_us {
+            let us = self.world.now_us().saturating_sub(began_us);
+            self.budget.courtesy.spend(now_ms, us);
+        }
     }
 
     /// Carries out one wish. What a volatile store writes has landed at once.

@@ -1,0 +1,142 @@
+//! This file answers: how much of its time does a node give to moves while it is asked for something else?
+//!
+//! A node of which nothing is asked moves copies as fast as it can. While requests come, pages of moves and the
+//! comparisons that follow them take one part in [`PART`] of one thread's time, as it was measured; so what a page costs
+//! on this machine, with these values and this engine, need not be known. Never less, so no move starves.
+//!
+//! In a simulation a step takes no time, and nothing is ever put off.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+/// For so long after a request more are expected.
+const CALM_MS: u64 = 100;
+/// How exactly the last request is remembered: what all threads write to is written seldom.
+const GRAIN_MS: u64 = 20;
+/// One part in so many of the time, while requests come. A page costs some six times what its source's step takes:
+/// encoding, system calls and the target's merge come on top. So this is about a tenth of a core.
+const PART: u64 = 64;
+/// What is saved up at most, in microseconds: how long moves keep a thread at once.
+const BURST_US: i64 = 250;
+/// What is owed at most: a step may have been held up by others.
+const DEBT_US: i64 = 2_000;
+
+/// The time that moves may take.
+#[derive(Debug, Default)]
+pub struct Courtesy {
+    /// When a request came last, give or take [`GRAIN_MS`].
+    asked_ms: AtomicU64,
+    /// Whether somebody was told to wait.
+    has_put_off: AtomicBool,
+    purse: Mutex<Purse>,
+}
+
+#[derive(Debug, Default)]
+struct Purse {
+    /// Microseconds; below zero: a debt.
+    left_us: i64,
+    at_ms: u64,
+}
+
+impl Courtesy {
+    /// A request came.
+    pub fn asked(&self, now_ms: u64) {
+        if now_ms.saturating_sub(self.asked_ms.load(Ordering::Relaxed)) >= GRAIN_MS {
+            self.asked_ms.store(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether requests come.
+    pub fn is_asked(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.asked_ms.load(Ordering::Relaxed)) < CALM_MS
+    }
+
+    /// Whether a move may go on now.
+    pub fn allows(&self, now_ms: u64) -> bool {
+        if !self.is_asked(now_ms) {
+            return true;
+        }
+        let purse = &mut *self.purse.lock();
+        purse.fill(now_ms);
+        let may = purse.left_us >= 0;
+        if !may {
+            self.has_put_off.store(true, Ordering::Relaxed);
+        }
+        may
+    }
+
+    /// A move took so much time.
+    pub fn spend(&self, now_ms: u64, us: u64) {
+        if us > 0 && self.is_asked(now_ms) {
+            let purse = &mut *self.purse.lock();
+            purse.fill(now_ms);
+            let us = i64::try_from(us).unwrap_or(i64::MAX);
+            purse.left_us = purse.left_us.saturating_sub(us).max(-DEBT_US);
+        }
+    }
+
+    /// Whether somebody was told to wait since this was asked last.
+    pub fn take_put_off(&self) -> bool {
+        self.has_put_off.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Purse {
+    fn fill(&mut self, now_ms: u64) {
+        let passed_us = now_ms.saturating_sub(self.at_ms).saturating_mul(1_000);
+        self.at_ms = self.at_ms.max(now_ms);
+        let filled = i64::try_from(passed_us / PART).unwrap_or(i64::MAX);
+        self.left_us = self.left_us.saturating_add(filled).min(BURST_US);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs steps of 100 us whenever it may, for ten seconds in which requests come every so many milliseconds, or none;
+    /// says how many steps there were and how many at once.
+    fn steps(request_each_ms: Option<u64>) -> (u64, u64) {
+        let courtesy = Courtesy::default();
+        let (mut steps, mut most) = (0, 0);
+        for now_ms in 5_000..15_000 {
+            if request_each_ms.is_some_and(|each| now_ms % each == 0) {
+                courtesy.asked(now_ms);
+            }
+            let mut at_once = 0;
+            while at_once < 10 && courtesy.allows(now_ms) {
+                courtesy.spend(now_ms, 100);
+                at_once += 1;
+            }
+            steps += at_once;
+            most = most.max(at_once);
+        }
+        (steps, most)
+    }
+
+    /// Lost without it: readers wait behind pages of a move, or a move waits for ever behind readers.
+    #[test]
+    fn moves_take_their_part_and_no_more() {
+        let all = 10_000_000 / 100;
+        for each_ms in [1, 2, 50] {
+            let (steps, most) = steps(Some(each_ms));
+            let part = all / PART;
+            assert!(steps.abs_diff(part) * 10 < part, "{steps} and not {part}");
+            assert!(most <= 4, "{most} at once");
+        }
+        assert_eq!(steps(None), (all, 10), "nobody to be courteous to");
+    }
+
+    /// Lost without it: one step that the machine held up stops moves for long.
+    #[test]
+    fn what_is_owed_is_bounded() {
+        let courtesy = Courtesy::default();
+        courtesy.asked(1_000);
+        courtesy.spend(1_000, 10_000_000);
+        assert!(!courtesy.allows(1_000) && courtesy.take_put_off());
+        assert!(!courtesy.take_put_off());
+        courtesy.asked(1_130);
+        assert!(courtesy.allows(1_130), "it is paid within 130 ms");
+    }
+}
