@@ -86,7 +86,11 @@ fn stand_still(stopped: std::ops::Range<usize>) -> Result<usize> {
             let Some(last) = last else { continue };
             count += 1;
             let held = redis.call(&["GET", &key(client, at)])?.text();
-            ensure!(held == value(last), "{} is not write {last}", key(client, at));
+            ensure!(
+                held == value(last),
+                "{} is not write {last}",
+                key(client, at)
+            );
             if at % 50 == 0 {
                 expect_equal_copies(&mut redis, &key(client, at))?;
             }
@@ -99,7 +103,10 @@ fn stand_still(stopped: std::ops::Range<usize>) -> Result<usize> {
 #[test]
 fn a_stopped_node_costs_bounded_memory_and_no_write() -> Result<()> {
     let acknowledged = stand_still(2..3)?;
-    ensure!(acknowledged == CLIENTS * KEYS, "{acknowledged} acknowledged");
+    ensure!(
+        acknowledged == CLIENTS * KEYS,
+        "{acknowledged} acknowledged"
+    );
     Ok(())
 }
 

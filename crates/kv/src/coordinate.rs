@@ -289,7 +289,7 @@ impl Coordinator {
     fn begin(&self, machine: Machine, op: Op, place: Place, times: Times) {
         match self.open(machine, op, place, times) {
             Ok(desk) => self.take(&desk, Event::Begin, times.now),
-            Err(machine) => self.turn_away(machine, op),
+            Err(machine) => self.turn_away(*machine, op),
         }
     }
 
@@ -315,14 +315,14 @@ impl Coordinator {
         op: Op,
         place: Place,
         times: Times,
-    ) -> Result<Arc<Desk>, Machine> {
+    ) -> Result<Arc<Desk>, Box<Machine>> {
         let Place { slot, key } = place;
         let bytes = key.len() + machine.bytes();
         let Times { now, until_ms } = times;
         let base = self.fresh_id().0;
         let mut table = self.shard(base).lock();
         if !table.has_room() {
-            return Err(machine);
+            return Err(Box::new(machine));
         }
         let desk = Arc::new(Desk {
             base,
@@ -357,7 +357,7 @@ impl Coordinator {
         let times = Times { now, until_ms };
         let desk = match self.open(machine, Op::Other, place, times) {
             Ok(desk) => desk,
-            Err(machine) => return self.turn_away(machine, Op::Other),
+            Err(machine) => return self.turn_away(*machine, Op::Other),
         };
         let ask = Ask(0);
         {

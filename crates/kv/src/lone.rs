@@ -92,10 +92,10 @@ impl Lones {
     }
 
     /// Takes it in, unless there are too many.
-    fn begin(&self, lone: Lone) -> Result<RequestId, Lone> {
+    fn begin(&self, lone: Lone) -> Result<RequestId, Box<Lone>> {
         let mut table = self.table.lock();
         if !table.has_room() {
-            return Err(lone);
+            return Err(Box::new(lone));
         }
         let number = table.first + table.writes.len() as u64;
         table.bytes += lone.bytes();

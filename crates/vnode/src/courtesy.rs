@@ -1,7 +1,7 @@
 //! This file answers: how much of its time does a node give to moves while it is asked for something else?
 //!
 //! A node of which nothing is asked moves copies as fast as it can. While requests come, pages of moves and the
-//! comparisons that follow them take one part in [`PART`] of one thread's time, as it was measured; so what a page costs
+//! comparisons that follow them take a 64th of one thread's time, as it was measured; so what a page costs
 //! on this machine, with these values and this engine, need not be known. Never less, so no move starves.
 //!
 //! In a simulation a step takes no time, and nothing is ever put off.

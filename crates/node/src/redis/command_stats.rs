@@ -19,6 +19,7 @@ const CODE_BYTES: usize = 32;
 const OTHER_CODES: &str = "OTHER";
 
 /// What all connections counted, by command.
+#[derive(Default)]
 pub(super) struct CommandStats {
     commands: PerThread<Each>,
     errors: Mutex<BTreeMap<String, u64>>,
@@ -97,15 +98,6 @@ impl Called {
             }
         };
         &mut self.commands[at]
-    }
-}
-
-impl Default for CommandStats {
-    fn default() -> CommandStats {
-        CommandStats {
-            commands: PerThread::default(),
-            errors: Mutex::default(),
-        }
     }
 }
 
