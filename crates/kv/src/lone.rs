@@ -1,11 +1,11 @@
 //! This file answers: how is a write carried out whose row is one node, and that waits for a disk?
 //!
 //! Of a row that is this node alone the copy's answer is the request's: nobody else is asked, so there is nothing to gather and no
-//! machine. What is under way stands in one table, in the order in which it began, until its copy has answered or its
+//! machine. What is under way stands in one table until its copy has answered or its
 //! deadline has come. Whatever is not as plain as "stored, and the ring is the one that it was routed by" is begun anew as
 //! a request of its own, under the same stamp: the same write, which a copy that has it already takes as such.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -49,11 +49,10 @@ pub(crate) struct Lones {
 
 #[derive(Default)]
 struct Table {
-    /// The number of the one in front.
-    first: u64,
-    /// None: it has ended, and waits for those in front of it.
-    writes: VecDeque<Option<Lone>>,
-    open: usize,
+    /// How many there were.
+    begun: u64,
+    /// By their numbers. One that waits for long, as for the target of a move, costs its own room and no other's.
+    writes: BTreeMap<u64, Box<Lone>>,
     /// Bytes of those.
     bytes: usize,
 }
@@ -73,14 +72,9 @@ impl Table {
         self.writes.len() < MOST_REQUESTS && self.bytes < MOST_REQUEST_BYTES
     }
 
-    fn take(&mut self, at: usize) -> Option<Lone> {
-        let taken = self.writes.get_mut(at)?.take()?;
-        self.open -= 1;
+    fn take(&mut self, number: u64) -> Option<Box<Lone>> {
+        let taken = self.writes.remove(&number)?;
         self.bytes -= taken.bytes();
-        while let Some(None) = self.writes.front() {
-            self.writes.pop_front();
-            self.first += 1;
-        }
         Some(taken)
     }
 }
@@ -88,40 +82,36 @@ impl Table {
 impl Lones {
     /// How many are under way.
     pub(crate) fn open(&self) -> usize {
-        self.table.lock().open
+        self.table.lock().writes.len()
     }
 
     /// Takes it in, unless there are too many.
-    fn begin(&self, lone: Lone) -> Result<RequestId, Box<Lone>> {
+    fn begin(&self, lone: Box<Lone>) -> Result<RequestId, Box<Lone>> {
         let mut table = self.table.lock();
         if !table.has_room() {
-            return Err(Box::new(lone));
+            return Err(lone);
         }
-        let number = table.first + table.writes.len() as u64;
+        let number = table.begun;
+        table.begun += 1;
         table.bytes += lone.bytes();
-        table.writes.push_back(Some(lone));
-        table.open += 1;
+        table.writes.insert(number, lone);
         Ok(RequestId((number * (UNHEARD + 1)) | LONE))
     }
 
     /// The write of this number, unless its deadline has come.
-    fn take(&self, id: RequestId) -> Option<Lone> {
-        let number = id.0 / (UNHEARD + 1);
-        let mut table = self.table.lock();
-        let at = usize::try_from(number.checked_sub(table.first)?).ok()?;
-        table.take(at)
+    fn take(&self, id: RequestId) -> Option<Box<Lone>> {
+        self.table.lock().take(id.0 / (UNHEARD + 1))
     }
 
     /// Those whose deadline has come.
     fn late(&self, now_ms: u64) -> Vec<Lone> {
         let mut table = self.table.lock();
-        let is_late =
-            |lone: &Option<Lone>| matches!(lone, Some(lone) if lone.times.until_ms <= now_ms);
-        let mut late = Vec::new();
-        while let Some(at) = table.writes.iter().position(is_late) {
-            late.extend(table.take(at));
-        }
-        late
+        let writes = table.writes.iter();
+        let late = writes.filter(|(_, lone)| lone.times.until_ms <= now_ms);
+        let late: Vec<u64> = late.map(|(number, _)| *number).collect();
+        late.into_iter()
+            .filter_map(|number| table.take(number).map(|lone| *lone))
+            .collect()
     }
 }
 
@@ -130,7 +120,7 @@ impl Engine {
         let Place { slot, key } = lone.place.clone();
         let body = Bytes::from(lone.draft.stamped(lone.stamp).encode());
         let (ring, timeout_ms) = (lone.ring, lone.policy.timeout_ms);
-        let id = match self.lones().begin(lone) {
+        let id = match self.lones().begin(Box::new(lone)) {
             Ok(id) => id,
             Err(lone) => {
                 let error = KvError::from(lone.failed(ErrorKind::Busy, false));
@@ -178,13 +168,20 @@ impl Engine {
     }
 
     /// The write as a request of its own, for what is left of its time.
-    fn begin_anew(&self, lone: Lone, is_unsure: bool) {
+    fn begin_anew(&self, lone: Box<Lone>, is_unsure: bool) {
         let now = self.now();
         let policy = PutPolicy {
             timeout_ms: lone.times.until_ms.saturating_sub(now.ms()),
             ..lone.policy
         };
-        let told = lone.done;
+        let Lone {
+            op,
+            place,
+            draft,
+            stamp,
+            done: told,
+            ..
+        } = *lone;
         let done = move |put: Result<PutOutcome, QuorumError>| {
             let sure = |error: QuorumError| match is_unsure {
                 true => error.after_an_unsure_try(),
@@ -192,8 +189,7 @@ impl Engine {
             };
             told(put.map_err(|error| KvError::from(sure(error))));
         };
-        let draft = (lone.draft, lone.stamp);
-        self.gather(lone.op, lone.place, draft, policy, Box::new(done));
+        self.gather(op, place, (draft, stamp), policy, Box::new(done));
     }
 
     /// Tells those whose deadline has come.
