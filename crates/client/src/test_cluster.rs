@@ -96,7 +96,13 @@ impl TestCluster {
                 cluster.admin(node, AdminRequest::Join { peer }).await?;
             }
             cluster
-                .admin(0, AdminRequest::Commit { plan: None })
+                .admin(
+                    0,
+                    AdminRequest::Commit {
+                        plan: None,
+                        wall_ms: 0,
+                    },
+                )
                 .await?;
         }
         cluster.settled().await?;
@@ -331,6 +337,7 @@ fn settings(place: &Place, client_secret: Option<String>, folder: &Path) -> Resu
         transfers: 8,
         bytes_per_s: 0,
         grace: Duration::from_millis(500),
+        delete_grace: Duration::from_secs(86_400),
         max_drift_ms: 500,
     })
 }

@@ -72,7 +72,7 @@ fn facts(epoch: u64) -> Facts {
 fn config(name: &str, listen: SocketAddr, seeds: &[SocketAddr], secret: &str) -> ChatConfig {
     ChatConfig {
         node: name.into(),
-        boot: 1,
+        generation: 1,
         cluster_name: "test".to_owned(),
         secret: Some(secret.to_owned()),
         listen,
@@ -86,7 +86,7 @@ fn config(name: &str, listen: SocketAddr, seeds: &[SocketAddr], secret: &str) ->
 
 fn start(config: ChatConfig) -> Node {
     let (tell, heard) = mpsc::channel();
-    let chat = Chat::start(config, move |event| drop(tell.send(event)));
+    let chat = Chat::start(config, |_, _| false, move |event| drop(tell.send(event)));
     Node {
         chat: Some(chat.expect("it starts")),
         heard,
@@ -111,7 +111,10 @@ fn facts_life_and_death_are_heard() {
     a.hears_down("b");
 
     let again = config("b", at_b, &[at_a], "s");
-    let b = start(ChatConfig { boot: 2, ..again });
+    let b = start(ChatConfig {
+        generation: 2,
+        ..again
+    });
     a.hears_up("b");
 
     let goodbye = Instant::now();
@@ -164,7 +167,7 @@ fn a_cut_link_is_cut_for_gossip_too() {
 fn a_port_in_use_is_an_error_that_names_the_key() {
     let taken = UdpSocket::bind("127.0.0.1:0").expect("loopback is there");
     let listen = taken.local_addr().expect("it is bound");
-    let started = Chat::start(config("a", listen, &[], "s"), |_| ());
+    let started = Chat::start(config("a", listen, &[], "s"), |_, _| false, |_| ());
     let Err(error @ GossipError::Bind { .. }) = started else {
         panic!("it must not start");
     };

@@ -269,6 +269,13 @@ impl Engine {
         });
     }
 
+    /// Whether the ring lists `node` in another life of its folder than this: then it is not the member of that name.
+    pub fn is_other_life(&self, node: &NodeName, incarnation: Incarnation) -> bool {
+        let view = self.view();
+        let member = view.ring().members.get(node);
+        member.is_some_and(|member| member.incarnation != incarnation)
+    }
+
     /// Gossip suspects `node`, or no longer.
     pub fn suspect(&self, node: &NodeName, up: bool) {
         if !up {

@@ -173,6 +173,75 @@ enum Cluster {
         #[arg(value_name = "NODE")]
         name: Option<String>,
     },
+    /// A node is to go at once, without handing off: its copies are lost and filled again from the others; staged until a commit
+    Remove {
+        /// Who
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// NEW, which is joining, is to take over all that OLD has; staged until a commit
+    #[command(after_help = "\
+Example:
+  rkv --node http://127.0.0.1:8498 cluster join 127.0.0.1:8199
+  rkv cluster replace node2 node4")]
+    Replace {
+        /// Who goes
+        old: String,
+        /// Who comes: it has asked to join and nobody has committed it yet
+        new: String,
+        /// OLD is lost: NEW is filled from the copies that are left
+        #[arg(long)]
+        force: bool,
+    },
+    /// A node that does not answer has no voice and is not waited for until it is back; at once
+    Down {
+        /// Who
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// A node is to hold another share of the copies; staged until a commit
+    #[command(
+        after_help = "Example:\n  rkv cluster weight node1 2.0      twice as much as a node of weight 1"
+    )]
+    Weight {
+        /// Who
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// Above 0, relative to the others'; 1.0 unless set
+        #[arg(value_name = "W")]
+        weight: f64,
+    },
+    /// A node stands in another failure domain; replicas are spread over these; staged until a commit
+    #[command(after_help = "Example:\n  rkv cluster zone node1 rack-a")]
+    Zone {
+        /// Who
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// Such as the name of a rack
+        #[arg(required_unless_present = "none", conflicts_with = "none")]
+        zone: Option<String>,
+        /// In none: with all others that name none
+        #[arg(long)]
+        none: bool,
+    },
+    /// The way out when a majority is gone for good: the survivor that is asked goes on without them
+    ///
+    /// Without --accept-data-loss it changes nothing and says what may be lost. Other survivors follow by themselves; one
+    /// of the lost that turns out to live hands off what it holds, and ends.
+    #[command(after_help = "\
+Example:
+  rkv cluster recover --without node2 node3                      what may be lost
+  rkv cluster recover --without node2 node3 --accept-data-loss")]
+    Recover {
+        /// Who is gone for good
+        #[arg(long, value_name = "NODE", required = true, num_args = 1..)]
+        without: Vec<String>,
+        /// Do it, whatever only they had
+        #[arg(long)]
+        accept_data_loss: bool,
+    },
+    /// Give up the transfers that wait or run: every copy stays where it is, nodes that were leaving stay
+    Cancel,
     /// What a commit would do: members before and after, transfers, warnings, the plan's id
     Plan,
     /// Carry the plan out
@@ -308,6 +377,16 @@ fn run_cluster(global: &Global, command: Cluster) -> Result<End, Failure> {
     match command {
         Cluster::Join { peer } => cluster::join(global, &peer),
         Cluster::Leave { name } => cluster::leave(global, name),
+        Cluster::Remove { name } => cluster::remove(global, name),
+        Cluster::Replace { old, new, force } => cluster::replace(global, old, new, force),
+        Cluster::Down { name } => cluster::down(global, name),
+        Cluster::Weight { name, weight } => cluster::weight(global, name, weight),
+        Cluster::Zone { name, zone, .. } => cluster::zone(global, name, zone),
+        Cluster::Recover {
+            without,
+            accept_data_loss,
+        } => cluster::recover(global, without, accept_data_loss),
+        Cluster::Cancel => cluster::cancel(global),
         Cluster::Plan => look::plan(global),
         Cluster::Commit { plan } => cluster::commit(global, plan),
         Cluster::Clear => cluster::clear(global),
@@ -359,6 +438,14 @@ mod tests {
             "cluster join 127.0.0.1:8199 --node http://x:1 --token-file f",
             "cluster leave",
             "cluster leave node2",
+            "cluster remove node2",
+            "cluster replace node2 node4 --force",
+            "cluster down node2",
+            "cluster weight node2 0.5",
+            "cluster zone node2 rack-a",
+            "cluster zone node2 --none",
+            "cluster cancel",
+            "cluster recover --without node2 node3 --accept-data-loss",
             "cluster plan",
             "cluster commit --plan 1a2b",
             "cluster clear",
@@ -383,7 +470,9 @@ mod tests {
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
         for line in [
-            "cluster remove n",
+            "cluster remove",
+            "cluster zone node2",
+            "cluster weight node2 heavy",
             "cluster repair",
             "keyspace list",
             "bench --workload e",

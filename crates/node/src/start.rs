@@ -140,6 +140,7 @@ fn settings(config: &Config, addresses: Addresses) -> anyhow::Result<Settings> {
         transfers: config.transfers.limit as usize,
         bytes_per_s: config.transfers.bytes_per_s.unwrap_or(0),
         grace: Duration::from_secs(config.transfers.grace_s),
+        delete_grace: Duration::from_secs(config.delete.grace_s),
         max_drift_ms: config.clock.max_drift_ms,
     })
 }

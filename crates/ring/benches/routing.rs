@@ -27,9 +27,9 @@ fn ring() -> Ring {
     let mut ring = Ring::found(ClusterId(7), "bench", q, 3, name, founder);
     for number in 2..=5 {
         let (name, joiner) = member(number, Status::Joining);
-        ring = stage_join(&ring, name, joiner).expect("it is new");
+        ring = stage_join(&ring, name, joiner, false).expect("it is new");
     }
-    let mut ring = commit(&ring, None).expect("joins are staged");
+    let mut ring = commit(&ring, None, 0).expect("joins are staged");
     while let Some(&partition) = ring.moves.keys().next() {
         moves::complete(&mut ring, partition);
     }

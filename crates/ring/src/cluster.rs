@@ -2,7 +2,8 @@
 //!
 //! One machine a node. Beside this file, one question each: `message` all that is said · `learn` hears of rings and
 //! pulls them · `vote` promises and accepts · `propose` when to try · `phases` how that goes on · `draft` what the next
-//! epoch should hold · `ask` an operator's request to the claimant and back · `join` a fresh node's way in.
+//! epoch should hold · `ask` an operator's request to the claimant and back · `join` a fresh node's way in · `recover`
+//! the way out when a majority is gone.
 //!
 //! **Invariants.** A ring is adopted, served and told of only when it is known to be chosen. Nothing is said before
 //! what it rests on is on disk. No ring at or below the present epoch of the same cluster is ever adopted.
@@ -14,6 +15,7 @@ mod learn;
 mod message;
 mod phases;
 mod propose;
+mod recover;
 mod vote;
 
 use std::collections::BTreeMap;
@@ -131,6 +133,11 @@ pub struct Config {
     pub epoch_interval_ms: u64,
     /// How long an operator waits before `no_majority`.
     pub answer_within_ms: u64,
+    /// Unix time in milliseconds at this node's time 0.
+    pub wall_at_zero_ms: u64,
+    /// For how long after its removal by force a node still hands off what it holds: what was deleted meanwhile is known
+    /// to be deleted for so long at least.
+    pub removed_grace_ms: u64,
     /// Seed of the jitter in taking over.
     pub seed: u64,
     /// A known fault, for tests of the checks.
@@ -143,6 +150,8 @@ impl Default for Config {
             detection_ms: 2_000,
             epoch_interval_ms: 1_000,
             answer_within_ms: 5_000,
+            wall_at_zero_ms: 0,
+            removed_grace_ms: 86_400_000,
             seed: 0,
             fault: Fault::None,
         }
@@ -218,7 +227,7 @@ pub enum Event {
         /// Which attempt is given up.
         attempt: u32,
     },
-    /// This node, exiting by the ring that it has adopted, holds nothing any more.
+    /// This node, which by the ring that it has adopted exits or is no member any more, holds nothing any more.
     Drained,
 }
 
@@ -264,6 +273,17 @@ pub enum Effect {
 /// How long to wait before saying or asking something again.
 const AGAIN_MS: u64 = 250;
 
+/// What the chosen ring says of this node in this life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is listed.
+    Member,
+    /// It was removed by force, lately: it hands off what it holds, so that nothing is lost that need not be.
+    Outcast,
+    /// It is let go.
+    Gone,
+}
+
 /// A node's part in deciding who owns what.
 #[derive(Debug)]
 pub struct Cluster {
@@ -273,8 +293,7 @@ pub struct Cluster {
     stored: Stored,
     /// Digest of the chosen ring.
     digest: RingDigest,
-    /// Whether a chosen ring has let this node go.
-    gone: bool,
+    standing: Standing,
     learner: learn::Learner,
     proposer: propose::Proposer,
     desk: draft::Desk,
@@ -291,7 +310,7 @@ impl Cluster {
             config,
             stored,
             digest,
-            gone: false,
+            standing: Standing::Member,
             learner: learn::Learner::default(),
             proposer: propose::Proposer::new(now_ms),
             desk: draft::Desk::default(),
@@ -302,7 +321,8 @@ impl Cluster {
         let acceptor = &cluster.stored.acceptor;
         // A later decree means that the ring's file is older than the acceptor's: its promises must not be forgotten,
         // and `vote` keeps this node from voting until it has pulled that later ring.
-        if acceptor.decree != decree && acceptor.decree.parent.epoch <= decree.parent.epoch {
+        let place = |decree: &Decree| (decree.parent.lineage, decree.parent.epoch);
+        if acceptor.decree != decree && place(&acceptor.decree) <= place(&decree) {
             cluster.stored.acceptor = Acceptor::fresh(decree);
         }
         cluster
@@ -310,7 +330,7 @@ impl Cluster {
 
     /// Takes one event and adds what it wishes for to `effects`. `now_ms` never goes back.
     pub fn step(&mut self, now_ms: u64, event: Event, effects: &mut Vec<Effect>) {
-        if self.gone {
+        if self.standing == Standing::Gone {
             if let Event::Admin { id, .. } = event {
                 self.refuse_as_gone(id, effects);
             }
@@ -343,6 +363,7 @@ impl Cluster {
             Event::MoveBroken { partition, attempt } => {
                 self.report(Report::MoveBroken { partition, attempt });
             }
+            Event::Drained if self.standing == Standing::Outcast => self.go(effects),
             Event::Drained => self.report(Report::Drained {
                 node: self.me.name.clone(),
                 incarnation: self.me.incarnation,
@@ -358,13 +379,36 @@ impl Cluster {
         self.drive_asked(now, effects);
         self.drive_reports(now, effects);
         self.drive_proposer(now, effects);
-        if !self.gone && !self.is_listed() {
-            self.gone = true;
-            effects.push(Effect::Left);
-            for id in std::mem::take(&mut self.asked).into_keys() {
-                self.refuse_as_gone(id, effects);
+        if self.standing == Standing::Member && !self.is_listed() {
+            if self.is_removed_lately(now) {
+                self.standing = Standing::Outcast;
+                effects.push(Effect::Adopt(self.stored.ring.clone()));
+                let text =
+                    "this node was removed from the cluster: it hands off what it holds, and ends";
+                effects.push(Effect::Warn(text.to_owned()));
+            } else {
+                self.go(effects);
             }
         }
+    }
+
+    /// Nothing is left to do here.
+    fn go(&mut self, effects: &mut Vec<Effect>) {
+        self.standing = Standing::Gone;
+        effects.push(Effect::Left);
+        for id in std::mem::take(&mut self.asked).into_keys() {
+            self.refuse_as_gone(id, effects);
+        }
+    }
+
+    /// Whether this life lost its membership by force, not longer ago than what it holds may come back.
+    fn is_removed_lately(&self, now: u64) -> bool {
+        let wall_ms = self.config.wall_at_zero_ms.saturating_add(now);
+        let ends_ms = |at_ms: u64| at_ms.saturating_add(self.config.removed_grace_ms);
+        let removed = self.stored.ring.removed.iter();
+        removed
+            .rev()
+            .any(|r| r.incarnation == self.me.incarnation && wall_ms < ends_ms(r.at_ms))
     }
 
     /// The chosen ring that this node routes by.
@@ -392,7 +436,8 @@ impl Cluster {
     /// The highest epoch of this cluster and lineage that a member was heard of to have; at least this node's own.
     /// Gossip may exaggerate.
     pub fn highest_heard_epoch(&self) -> Epoch {
-        self.learner.highest().max(self.stored.ring.epoch)
+        let ring = &self.stored.ring;
+        self.learner.highest(ring.lineage).max(ring.epoch)
     }
 
     /// The cluster that this node is on its way into.

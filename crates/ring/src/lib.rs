@@ -5,10 +5,11 @@
 //!
 //! In reading order: [`slot`] a key's place · [`member`] statuses and their legal moves · [`ring`] the
 //! document that says who owns what · [`keyspace`] which keyspaces there are, and what of each is dead · [`walk`] in what order a partition considers nodes · [`mod@claim`] members
-//! to owners · [`mod@preflist`] who answers for a key · [`plan`] staged changes and what a commit would do ·
+//! to owners · [`mod@preflist`] who answers for a key · [`change`] what may be staged · [`plan`] staging, and what a commit would do ·
 //! [`refusal`] why not · [`moves`] which copies move · [`claimant`] who may write the next epoch ·
 //! [`cluster`] all of these as one machine.
 
+pub mod change;
 pub mod claim;
 pub mod claimant;
 pub mod cluster;
@@ -22,6 +23,7 @@ pub mod ring;
 pub mod slot;
 pub mod walk;
 
+pub use change::{Change, Removed};
 pub use claim::{Claimable, claim};
 pub use claimant::{Accepted, Acceptor, Ballot, Decree};
 pub use cluster::Cluster;
@@ -31,6 +33,6 @@ pub use moves::Transfer;
 pub use plan::{MemberShare, Plan};
 pub use preflist::{Place, Preflist, preflist};
 pub use refusal::Refusal;
-pub use ring::{Change, ClusterId, Epoch, Move, Ring, RingDigest, RingId, Row};
+pub use ring::{ClusterId, Epoch, Move, Ring, RingDigest, RingId, Row};
 pub use slot::{Partition, PartitionCount, Slot};
 pub use walk::Walk;

@@ -72,8 +72,8 @@ pub struct Addresses {
 
 /// A member's state.
 ///
-/// Legal moves: (none) → joining → valid → leaving → exiting → (gone); valid or leaving ↔ down;
-/// joining → (gone) on clear; any → (gone) on remove.
+/// Legal moves: (none) → joining → valid → leaving → exiting → (gone); leaving → valid on cancel; valid or leaving ↔
+/// down; joining → (gone) on clear; any → (gone) on remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -147,6 +147,32 @@ pub struct Member {
     /// Its share of copies relative to the others, above 0; 1.0 unless set.
     #[serde(default = "one")]
     pub weight: f64,
+}
+
+impl Member {
+    /// A member that is to be and owns nothing yet. A weight that is none becomes 1.
+    pub fn joining(
+        incarnation: Incarnation,
+        addresses: Addresses,
+        zone: Option<String>,
+        weight: f64,
+    ) -> Member {
+        Member {
+            incarnation,
+            status: Status::Joining,
+            addresses,
+            zone,
+            weight: if is_weight(weight) { weight } else { one() },
+        }
+    }
+}
+
+/// The most that one node may weigh: more could not be told from all of it.
+pub const MOST_WEIGHT: f64 = 1_000_000.0;
+
+/// Whether `weight` is a share that a node may have: above 0 and at most [`MOST_WEIGHT`].
+pub fn is_weight(weight: f64) -> bool {
+    weight > 0.0 && weight <= MOST_WEIGHT
 }
 
 fn one() -> f64 {

@@ -12,6 +12,7 @@
 //! shows in the ring alone: its entry is gone, or bears a higher attempt than any before it in that partition.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,49 @@ pub fn set_target(ring: &mut Ring, target: Vec<Row>) {
     }
 }
 
+/// Gives the places of nodes that are members no more to others, at once: to their heirs, else to nodes that the target
+/// names. Who gets one without having made a copy in a move finds that in [`Ring::completed`].
+pub fn evict(ring: &mut Ring, target: &[Row], heirs: &BTreeMap<NodeName, NodeName>) {
+    for (partition, target) in ring.partitions.partitions().zip(target) {
+        let under_way = ring.moves.get(&partition);
+        let is_gone = |node: &NodeName| !ring.members.contains_key(node);
+        if under_way.is_some_and(|m| is_gone(&m.from) || is_gone(&m.to)) {
+            ring.moves.remove(&partition);
+        }
+        let half_made = ring.moves.get(&partition).map(|m| m.to.clone());
+        let row = &mut ring.rows[partition.index()];
+        for place in 0..row.len() {
+            if ring.members.contains_key(&row[place]) {
+                continue;
+            }
+            let heir = heirs.get(&row[place]).filter(|heir| target.contains(heir));
+            let wanted = |node: &&NodeName| lacks(row, target, node) > 0;
+            let free = |node: &&NodeName| !row.contains(node) && half_made.as_ref() != Some(node);
+            let next = heir
+                .filter(wanted)
+                .or_else(|| target.iter().filter(wanted).find(free))
+                .or_else(|| target.iter().find(wanted))
+                .or(target.first());
+            if let Some(next) = next {
+                row[place] = next.clone();
+            }
+        }
+    }
+}
+
+/// `node` is another life of its name: sessions with the old one are over, and its moves begin anew.
+pub fn begin_anew(ring: &mut Ring, node: &NodeName) {
+    let concerned: Vec<Partition> = ring
+        .moves
+        .iter()
+        .filter(|(_, m)| m.from == *node || m.to == *node)
+        .map(|(partition, _)| *partition)
+        .collect();
+    for partition in concerned {
+        cancel(ring, partition);
+    }
+}
+
 /// Starts the next move in each partition that has somewhere to go and no move; a row with nothing left to add takes
 /// its target's order. Changes nothing when all that can be under way is.
 pub fn start(ring: &mut Ring) {
@@ -99,6 +143,7 @@ pub fn complete(ring: &mut Ring, partition: Partition) -> bool {
     let Some(done) = ring.moves.remove(&partition) else {
         return false;
     };
+    ring.completed.insert(partition, done.attempt);
     let row = &mut ring.rows[partition.index()];
     let place = usize::from(done.place);
     assert_eq!(

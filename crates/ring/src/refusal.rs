@@ -67,7 +67,7 @@ pub enum Refusal {
         /// Which.
         node: NodeName,
     },
-    /// The node answers, so it can neither be marked down nor be lost.
+    /// The node answers, so it cannot be marked down.
     NodeIsUp {
         /// Which.
         node: NodeName,
@@ -80,6 +80,9 @@ pub enum Refusal {
         seen: String,
         /// The plan's now.
         now: String,
+        /// What is staged now.
+        #[serde(default)]
+        staged: Vec<String>,
     },
     /// No keyspace has that number.
     NoSuchKeyspace {
@@ -88,6 +91,13 @@ pub enum Refusal {
     },
     /// The next ring could not be agreed on in time.
     NoMajority,
+    /// Nobody has to be left behind: those who are there can decide.
+    MajorityIsThere,
+    /// What may be lost was not accepted.
+    DataLoss {
+        /// What, one each.
+        losses: Vec<String>,
+    },
 }
 
 impl Refusal {
@@ -111,6 +121,8 @@ impl Refusal {
             Refusal::PlanChanged { .. } => "plan_changed",
             Refusal::NoSuchKeyspace { .. } => "no_such_keyspace",
             Refusal::NoMajority => "no_majority",
+            Refusal::MajorityIsThere => "majority_is_there",
+            Refusal::DataLoss { .. } => "data_loss",
         }
     }
 
@@ -140,7 +152,8 @@ impl Refusal {
                  other one go first with `rkv cluster leave {node}`"
             ),
             Refusal::NotReachable { node } => format!(
-                "{node} does not answer: see that it runs and that its `advertise.peer` can be reached from here"
+                "{node} does not answer: see that it runs and that its `advertise.peer` can be reached from here; a \
+                 member that is lost for good goes with `rkv cluster remove {node}`"
             ),
             Refusal::NotMember { node } => {
                 format!("{node} is no full member: `rkv cluster members` lists them")
@@ -157,24 +170,36 @@ impl Refusal {
             Refusal::InvalidReplacement { node } => format!(
                 "{node} cannot replace another node: only one that is joining can, so `rkv cluster join` it first"
             ),
-            Refusal::NodeIsUp { node } => {
-                format!("{node} is up: let it go with `rkv cluster leave {node}`, or stop it first")
-            }
+            Refusal::NodeIsUp { node } => format!(
+                "{node} is up, and only a node that does not answer is marked down: let it go with `rkv cluster leave \
+                 {node}`, or stop it first"
+            ),
             Refusal::NothingPlanned => {
-                "nothing is staged: stage a change first, with `rkv cluster join` or `leave`".into()
+                "nothing is staged: stage a change first, with `rkv cluster join`, `leave` or another".into()
             }
-            Refusal::PlanChanged { seen, now } => format!(
-                "the plan is no longer {seen} but {now}: what is staged or who owns what has changed since; read \
-                 `rkv cluster plan` again"
+            Refusal::PlanChanged { seen, now, staged } => format!(
+                "the plan is no longer {seen} but {now}: what is staged or who owns what has changed since. Staged \
+                 now: {}. Read `rkv cluster plan` again",
+                staged.join(", ")
             ),
             Refusal::NoSuchKeyspace { keyspace } => format!(
                 "no keyspace has the number {keyspace}; `default` is 0"
             ),
             Refusal::NoMajority => {
                 "the next ring was not agreed on in time and may still come: see `rkv cluster status` for members \
-                 that do not answer, and `rkv cluster plan` for what is staged"
+                 that do not answer, and `rkv cluster plan` for what is staged; when a majority is gone for good: \
+                 `rkv cluster recover`"
                     .into()
             }
+            Refusal::MajorityIsThere => {
+                "a majority of the members answers, so nothing has to be given up: let lost nodes go with `rkv \
+                 cluster remove`"
+                    .into()
+            }
+            Refusal::DataLoss { losses } => format!(
+                "this may lose data: {}. If these nodes are gone for good, ask again with `--accept-data-loss`",
+                losses.join("; ")
+            ),
         }
     }
 }
@@ -218,9 +243,14 @@ mod tests {
             Refusal::PlanChanged {
                 seen: text.clone(),
                 now: text,
+                staged: Vec::new(),
             },
             Refusal::NoSuchKeyspace { keyspace: 7 },
             Refusal::NoMajority,
+            Refusal::MajorityIsThere,
+            Refusal::DataLoss {
+                losses: vec!["a".into()],
+            },
         ]
     }
 
@@ -232,7 +262,8 @@ mod tests {
             words.join(" "),
             "self_join not_single_node different_cluster_name wrong_secret different_ring_sizes duplicate_name \
              not_reachable not_member only_member already_leaving already_replacement invalid_replacement \
-             node_is_up nothing_planned plan_changed no_such_keyspace no_majority"
+             node_is_up nothing_planned plan_changed no_such_keyspace no_majority \
+             majority_is_there data_loss"
         );
         for refusal in all() {
             let bytes = rmp_serde::to_vec_named(&refusal).unwrap();

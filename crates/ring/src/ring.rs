@@ -9,8 +9,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::change::{Change, Removed};
 use crate::keyspace::{DEFAULT_KEYSPACE, Keyspaces};
-use crate::member::{Member, NodeName, Status};
+use crate::member::{Incarnation, Member, NodeName, Status};
 use crate::slot::{Partition, PartitionCount, Slot};
 
 /// A cluster's identity, drawn at random when it is founded.
@@ -49,7 +50,7 @@ impl fmt::Display for Epoch {
 pub struct RingId {
     /// Which cluster.
     pub cluster: ClusterId,
-    /// 0 from birth; each `recover` starts a higher one that outranks all epochs of its ancestor.
+    /// 0 from birth; each `recover` starts one that outranks all epochs of its ancestor: [`lineage_after`].
     pub lineage: u64,
     /// Which ring of that lineage.
     pub epoch: Epoch,
@@ -60,6 +61,24 @@ impl RingId {
     pub fn supersedes(&self, other: &RingId) -> bool {
         self.cluster == other.cluster && (self.lineage, self.epoch) > (other.lineage, other.epoch)
     }
+}
+
+/// How many bits of a lineage tell apart those that began from the same one.
+const SIBLING_BITS: u32 = 32;
+
+/// The lineage that a recovery from `ring` begins, on the node that lives as `incarnation`, at that time: one generation
+/// later, and another for each who might recover.
+pub fn lineage_after(ring: &Ring, incarnation: Incarnation, wall_ms: u64) -> u64 {
+    let generation = (ring.lineage >> SIBLING_BITS) + 1;
+    let mut of = incarnation.0.to_le_bytes().to_vec();
+    of.extend(wall_ms.to_le_bytes());
+    let sibling = xxhash_rust::xxh3::xxh3_64(&of) >> SIBLING_BITS;
+    generation << SIBLING_BITS | sibling
+}
+
+/// Whether `lineage` is of a later generation than `other`, so that its rings replace all of those.
+pub fn outranks(lineage: u64, other: u64) -> bool {
+    lineage >> SIBLING_BITS > other >> SIBLING_BITS
 }
 
 /// BLAKE3 of a ring's encoding, the first 16 bytes.
@@ -99,31 +118,6 @@ pub struct Move {
     pub attempt: u32,
 }
 
-/// A change that an operator staged and nobody committed yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "kebab-case")]
-pub enum Change {
-    /// `node` (listed as joining) becomes a full member.
-    Join {
-        /// Who.
-        node: NodeName,
-    },
-    /// `node` hands off everything and goes.
-    Leave {
-        /// Who.
-        node: NodeName,
-    },
-}
-
-impl Change {
-    /// The node that the change is about; at most one change is staged for each.
-    pub fn node(&self) -> &NodeName {
-        match self {
-            Change::Join { node } | Change::Leave { node } => node,
-        }
-    }
-}
-
 /// The ring document. Equal encodings have equal digests: every collection in it is ordered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ring {
@@ -156,6 +150,13 @@ pub struct Ring {
     /// Staged changes, by node.
     #[serde(default)]
     pub staged: Vec<Change>,
+    /// The attempt of the last move that was completed in each partition that had one: by it a target knows whether it
+    /// got its place by its move or by force.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub completed: BTreeMap<Partition, u32>,
+    /// Lives that lost their membership by force, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Removed>,
     /// The keyspaces, each with its floor.
     #[serde(default, skip_serializing_if = "Keyspaces::is_default")]
     pub keyspaces: Keyspaces,
@@ -187,6 +188,8 @@ impl Ring {
             next: BTreeMap::new(),
             moves: BTreeMap::new(),
             staged: Vec::new(),
+            completed: BTreeMap::new(),
+            removed: Vec::new(),
             keyspaces: Keyspaces::default(),
         }
     }
@@ -239,7 +242,7 @@ impl Ring {
         if !self.keyspaces.0.contains_key(&DEFAULT_KEYSPACE) {
             return Err(RingError::Inconsistent("it has no default keyspace"));
         }
-        let next_ok = self.next.keys().all(|p| p.0 < q);
+        let next_ok = self.next.keys().all(|p| p.0 < q) && self.completed.keys().all(|p| p.0 < q);
         let moves_ok = self.moves.iter().all(|(p, m)| {
             p.0 < q
                 && self.next.get(p).is_some_and(|row| row.contains(&m.to))

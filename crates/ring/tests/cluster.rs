@@ -19,7 +19,10 @@ fn leave(node: &str) -> AdminRequest {
     AdminRequest::Leave { node: name(node) }
 }
 
-const COMMIT: AdminRequest = AdminRequest::Commit { plan: None };
+const COMMIT: AdminRequest = AdminRequest::Commit {
+    plan: None,
+    wall_ms: 0,
+};
 
 fn plan(network: &mut Network, node: &str) -> Option<Plan> {
     match network.answer(node, AdminRequest::Plan) {
@@ -79,6 +82,7 @@ fn three_nodes_become_one_cluster() {
     assert_eq!(plan.changes.len(), 2);
     let commit = AdminRequest::Commit {
         plan: Some(plan.id),
+        wall_ms: 0,
     };
     assert!(network.answer("a", commit).is_ok());
     let settled = network.run_until(60_000, |n| {
@@ -214,7 +218,13 @@ fn a_stale_plan_is_refused() {
     assert!(network.answer("a", AdminRequest::Clear).is_ok());
     assert!(network.answer("a", leave("c")).is_ok());
     let epoch = network.ring("a").epoch;
-    let answer = network.answer("a", AdminRequest::Commit { plan: Some(seen) });
+    let answer = network.answer(
+        "a",
+        AdminRequest::Commit {
+            plan: Some(seen),
+            wall_ms: 0,
+        },
+    );
     assert!(
         matches!(answer, Err(Refusal::PlanChanged { .. })),
         "{answer:?}"
@@ -387,7 +397,10 @@ fn a_staged_plan_outlives_its_claimant() {
     network.run(4 * DETECTION_MS);
     assert_eq!(network.answers[&early], Err(Refusal::NoMajority));
     assert_eq!(network.ring("c").claimant, name("b"));
-    let commit = AdminRequest::Commit { plan: Some(seen) };
+    let commit = AdminRequest::Commit {
+        plan: Some(seen),
+        wall_ms: 0,
+    };
     assert!(network.answer("c", commit).is_ok());
     assert_ne!(network.ring("c").members[&name("b")].status, Status::Valid);
     assert_eq!(network.violations, Vec::<String>::new());
@@ -448,6 +461,99 @@ fn crossing_joins_under_faults_end_in_whole_clusters() {
 }
 
 /// A machine of the cluster a, b, c by itself.
+/// Lost without it: a node that died could not be taken out by those who are left, or would vote on when it is back.
+#[test]
+fn a_dead_member_is_removed_and_ends_when_it_is_back() {
+    let mut network = three();
+    network.crash(&name("b"));
+    network.run(2 * DETECTION_MS);
+    let node = name("b");
+    assert!(network.answer("c", AdminRequest::Remove { node }).is_ok());
+    assert!(network.answer("c", COMMIT).is_ok());
+    assert_eq!(members(&network, "c").len(), 2);
+    network.run_until(20_000, |n| is_settled(n, "a") && is_settled(n, "c"));
+    network.start(&name("b"));
+    let ended = network.run_until(60_000, |n| n.nodes[&name("b")].left);
+    assert!(ended, "it learns that it is no member");
+    assert_eq!(network.violations, [""; 0]);
+}
+
+/// Lost without it: a node marked down would stay so, or one that is up could be.
+#[test]
+fn a_member_is_marked_down_and_is_back_by_itself() {
+    let mut network = three();
+    let node = name("b");
+    let down = AdminRequest::Down { node: node.clone() };
+    let refused = network.answer("a", down.clone());
+    assert_eq!(refused, Err(Refusal::NodeIsUp { node }));
+    network.crash(&name("b"));
+    network.run(2 * DETECTION_MS);
+    assert!(network.answer("c", down).is_ok());
+    let status = |n: &Network| n.ring("a").members[&name("b")].status;
+    assert_eq!(status(&network), Status::Down);
+    network.start(&name("b"));
+    let back = network.run_until(60_000, |n| status(n) == Status::Valid);
+    assert!(back && network.violations.is_empty());
+}
+
+/// Lost without it: the only way out of a lost majority would lose what was held, or be open to two sides at once.
+#[test]
+fn survivors_go_on_without_a_lost_majority() {
+    let nodes = ["a", "b", "c", "d", "e"];
+    let mut network = Network::of_cluster(&nodes, 1, Fault::None);
+    let without = vec![name("c"), name("d"), name("e")];
+    let recover = |accepted: bool| AdminRequest::Recover {
+        without: without.clone(),
+        accepted,
+        wall_ms: 5,
+    };
+    network.run(1_000);
+    let refused = network.answer("a", recover(true));
+    assert_eq!(refused, Err(Refusal::NodeIsUp { node: name("c") }));
+    for node in ["c", "d", "e"] {
+        network.crash(&name(node));
+    }
+    network.run(2 * DETECTION_MS);
+    let told = network.answer("a", recover(false));
+    assert!(matches!(told, Err(Refusal::DataLoss { losses }) if losses.len() == 3));
+    assert_eq!(network.ring("a").lineage, 0, "nothing is done");
+    let done = network.answer("a", recover(true));
+    assert!(done.is_ok(), "{done:?}");
+    let followed = network.run_until(20_000, |n| n.ring("b").lineage == n.ring("a").lineage);
+    assert!(followed && members(&network, "b").len() == 2);
+    let again = network.answer("a", recover(true));
+    assert_eq!(again, Err(Refusal::NotMember { node: name("c") }));
+    network.start(&name("d"));
+    assert!(network.run_until(60_000, |n| n.nodes[&name("d")].left));
+    let leave = network.answer("b", leave("b"));
+    assert!(leave.is_ok(), "the new lineage chooses rings: {leave:?}");
+    assert_eq!(network.violations, [""; 0]);
+}
+
+/// Lost without it: who lost a disk would have to take another name, or be two.
+#[test]
+fn a_member_rejoins_with_an_empty_folder() {
+    let mut network = three();
+    let rows = network.ring("a").rows.clone();
+    network.crash(&name("b"));
+    network.run(2 * DETECTION_MS);
+    network.wipe("b");
+    let answer = network.answer("b", join("a:7379"));
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_ne!(
+        network.ring("b").cluster,
+        network.ring("a").cluster,
+        "not before a commit"
+    );
+    assert!(network.answer("a", COMMIT).is_ok());
+    let same = |n: &Network| n.ring("b").id() == n.ring("a").id();
+    assert!(network.run_until(20_000, same));
+    let life = network.nodes[&name("b")].identity.incarnation;
+    assert_eq!(network.ring("a").members[&name("b")].incarnation, life);
+    assert_eq!(network.ring("a").rows, rows);
+    assert_eq!(network.violations, [""; 0]);
+}
+
 fn machine(node: &str) -> Cluster {
     let stored = Stored::fresh(settled_ring(&["a", "b", "c"], 16));
     Cluster::new(identity(node), stored, Config::default(), 0)

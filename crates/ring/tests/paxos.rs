@@ -29,7 +29,10 @@ fn storm(seed: u64, fault: Fault) -> Network {
         let node = NAMES[network.random(size)];
         let other = name(NAMES[network.random(size)]);
         let request = match network.random(4) {
-            0 => AdminRequest::Commit { plan: None },
+            0 => AdminRequest::Commit {
+                plan: None,
+                wall_ms: 0,
+            },
             1 => AdminRequest::Clear,
             _ => AdminRequest::Leave { node: other },
         };

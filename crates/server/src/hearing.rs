@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rkv_cluster::gossip::{Chat, ChatConfig, Gossip as _, GossipEvent};
 use rkv_kv::Engine;
+use rkv_ring::NodeName;
 use rkv_ring::cluster::Facts;
 use rkv_wire::faults::FaultSwitch;
 
@@ -16,7 +17,8 @@ use crate::world::RealWorld;
 /// Who speaks in gossip, and what it says first.
 pub(crate) struct Speaker {
     pub(crate) listen: SocketAddr,
-    pub(crate) boot: u64,
+    /// Later for each start, whatever folder it starts on.
+    pub(crate) generation: u64,
     pub(crate) facts: Facts,
 }
 
@@ -39,7 +41,7 @@ pub(crate) fn chat(
     };
     let chat_config = ChatConfig {
         node: engine.me().clone(),
-        boot: from.boot,
+        generation: from.generation,
         cluster_name: settings.cluster.clone(),
         secret: settings.secret.clone(),
         listen: from.listen,
@@ -49,7 +51,12 @@ pub(crate) fn chat(
         facts: from.facts,
         blocked: Arc::new(blocked),
     };
-    let chat = Chat::start(chat_config, move |event| {
+    let lives = Arc::downgrade(engine);
+    let is_other_life = move |node: &NodeName, facts: &Facts| {
+        let engine = lives.upgrade();
+        engine.is_some_and(|engine| engine.is_other_life(node, facts.incarnation))
+    };
+    let chat = Chat::start(chat_config, is_other_life, move |event| {
         let (Some(engine), Some(world)) = (hearing.upgrade(), by_address.upgrade()) else {
             return;
         };

@@ -171,6 +171,8 @@ pub(crate) fn open(
     );
     let machine_config = cluster::Config {
         seed: boot_id,
+        wall_at_zero_ms: world.wall_ms().saturating_sub(world.now_ms()),
+        removed_grace_ms: settings.delete_grace.as_millis() as u64,
         ..cluster::Config::default()
     };
     let machine = Cluster::new(who, stored, machine_config, world.now_ms());
@@ -179,7 +181,7 @@ pub(crate) fn open(
     let keeper = keep(keeper, inbox, Arc::downgrade(&engine))?;
     let from = Speaker {
         listen: peer_address,
-        boot: identity.boot(),
+        generation: world.wall_ms(),
         facts,
     };
     let gossip = chat(settings, from, &engine, &world, switches.links)?;

@@ -55,6 +55,8 @@ pub struct Settings {
     pub bytes_per_s: u64,
     /// `transfers.grace_s`
     pub grace: Duration,
+    /// `delete.grace_s`
+    pub delete_grace: Duration,
     /// `clock.max_drift_ms`
     pub max_drift_ms: u64,
 }

@@ -54,6 +54,7 @@ use giving::Giving;
 use hints::Hinting;
 use leaving::Leaving;
 use repair::Repair;
+pub(crate) use ring_change::Standing;
 use shrinking::Shrinking;
 use writes::Then;
 
@@ -65,6 +66,7 @@ pub struct Actor {
     /// Set while data of a cluster that this node has left waits to be turned to hints.
     absorbing: bool,
     pub(crate) phase: Phase,
+    pub(crate) standing: Standing,
     pub(crate) holding: Holding,
     vnode: Box<dyn Vnode>,
     /// What follows when the write of a number has landed, in the order of these numbers.
@@ -108,6 +110,7 @@ impl Actor {
             cluster,
             absorbing: false,
             phase,
+            standing: Standing::default(),
             holding: Holding::new(id, partitions, vnode.cut()),
             vnode,
             then: VecDeque::new(),

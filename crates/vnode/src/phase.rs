@@ -80,6 +80,9 @@ pub struct Record {
     pub cluster: ClusterId,
     /// In what phase.
     pub phase: Phase,
+    /// For how many places of the row it answers; none: it was not written down.
+    #[serde(default)]
+    pub places: Option<u8>,
 }
 
 impl Record {

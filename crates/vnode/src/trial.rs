@@ -164,8 +164,9 @@ impl Trial {
     pub fn joined(&self, name: &str) -> Ring {
         let incarnation = self.ring.members.len() as u128 + 1;
         let joining = member(incarnation, Status::Joining);
-        let staged = stage_join(&self.ring, name.into(), joining).expect("it is no member yet");
-        commit(&staged, None).expect("something is staged")
+        let staged =
+            stage_join(&self.ring, name.into(), joining, false).expect("it is no member yet");
+        commit(&staged, None, 0).expect("something is staged")
     }
 
     /// Starts a node, has it join, and lets time pass until all its moves are done; nothing when it is a member.

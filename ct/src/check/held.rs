@@ -42,7 +42,7 @@ impl Held {
     pub fn crashed(&mut self, nodes: &[SimNode], at: usize, how: Crash, history: &History) {
         let node = &nodes[at];
         let (name, now_ms) = (node.name.clone(), self.now_ms);
-        let forgetful = node.disk.is_forgetful();
+        let forgetful = node.disk.is_forgetful() || how == Crash::Wiped;
         if forgetful {
             self.forgot.remove(&name);
             self.excused |= !self.forgot.is_empty() || is_quorum_alone(node);
@@ -96,7 +96,10 @@ impl Held {
         let now_ms = self.now_ms;
         let is_refilled = |name: &NodeName| {
             let node = nodes.iter().find(|node| node.name == *name);
-            let report = node.and_then(|node| Some(node.running.as_ref()?.engine.host().report()));
+            let running = node.and_then(|node| node.running.as_ref());
+            // A folder that was lost is refilled only when its node is a member again.
+            let member = running.filter(|it| it.engine.view().ring().members.len() > 1);
+            let report = member.map(|running| running.engine.host().report());
             report.is_some_and(|report| {
                 let mut copies = report.copies.iter();
                 copies.all(|copy| copy.state != CopyState::CatchingUp)
@@ -125,7 +128,7 @@ impl Held {
             return Ok(());
         }
         let mut found: BTreeMap<Bytes, Stamp> = BTreeMap::new();
-        for node in nodes {
+        for node in nodes.iter().filter(|node| !node.left) {
             for (key, entry) in node.disk.entries() {
                 let (key, entry) = match StoreKey::space_of(&key) {
                     Some(Space::Data) => (key, Some(entry)),

@@ -17,6 +17,8 @@ pub enum Crash {
     Kill,
     /// The machine dies.
     PowerCut,
+    /// The disk is lost.
+    Wiped,
 }
 
 struct Queued {
@@ -85,7 +87,7 @@ impl SimDisk {
     /// The node crashes; `survivors` draws how many of `n` writes on their way still made it.
     pub fn crash(&self, how: Crash, mut survivors: impl FnMut(usize) -> usize) {
         let mut state = self.state.lock();
-        if self.volatile {
+        if self.volatile || how == Crash::Wiped {
             *state = State::default();
             return;
         }

@@ -201,6 +201,8 @@ pub struct SimNode {
     pub ring_file: Arc<Mutex<Option<Stored>>>,
     /// Boot number, counted and kept on disk.
     pub boot: u64,
+    /// How many folders it had before.
+    pub life: u32,
     /// Its clock's error.
     pub wall_offset_ms: Arc<AtomicI64>,
     /// The machines, while it runs.

@@ -29,10 +29,39 @@ pub struct Options {
     pub flush_one_in: u32,
     /// Whether the last node leaves again.
     pub leaves: bool,
+    /// How a member goes by force, is replaced, or comes back with nothing.
+    pub upheaval: Option<Upheaval>,
+    /// Whether somebody changes weights, marks the dead as down and gives up what is on the move.
+    pub fidgets: bool,
     /// What those who choose rings have to bear.
     pub council: Council,
     /// Whether to print what happens.
     pub trace: bool,
+}
+
+/// What happens to the membership of one node beside joining and leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upheaval {
+    /// It is removed while it runs.
+    RemoveLive,
+    /// It dies, is removed, and comes back with its old disk.
+    RemoveDead,
+    /// A new node takes over what it has.
+    Replace,
+    /// It dies, a new node takes its places, and it comes back with its old disk.
+    ForceReplace,
+    /// It loses its disk and joins under its old name.
+    Rejoin,
+}
+
+impl Upheaval {
+    const ALL: [Upheaval; 5] = [
+        Upheaval::RemoveLive,
+        Upheaval::RemoveDead,
+        Upheaval::Replace,
+        Upheaval::ForceReplace,
+        Upheaval::Rejoin,
+    ];
 }
 
 /// The pace of choosing rings, and what goes wrong with it.
@@ -83,10 +112,16 @@ impl Options {
     /// The usual life of `seed`: what differs between lives is drawn from it.
     pub fn of_seed(seed: u64) -> Options {
         // Both with and without a node that leaves: of three nodes, rows of three collapse to two.
-        let nodes = 3 + (seed / 4 % 2) as usize;
+        let upheaval = (seed % 4 == 3).then(|| Upheaval::ALL[(seed / 4 % 5) as usize]);
+        let nodes = match upheaval {
+            None => 3 + (seed / 4 % 2) as usize,
+            // Three are left, or four and one that comes.
+            Some(Upheaval::Replace | Upheaval::ForceReplace) => 5,
+            Some(_) => 4,
+        };
         let leaves = seed % 4 == 1;
         // Staging and withdrawing would get in the way of a node that leaves.
-        let stormy = seed % 3 == 2 && !leaves;
+        let stormy = seed % 3 == 2 && !leaves && upheaval.is_none();
         Options {
             seed,
             nodes,
@@ -101,6 +136,8 @@ impl Options {
             // Most lives have none, so that what they show is not cut short by one.
             flush_one_in: if seed % 7 < 3 { 40 } else { 0 },
             leaves,
+            upheaval,
+            fidgets: seed % 4 == 2 && seed % 5 != 4,
             council: if stormy {
                 Council::STORM
             } else {

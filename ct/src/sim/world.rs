@@ -4,14 +4,15 @@
 //! and draws what becomes of the wishes that follow. Observers look at each step.
 //!
 //! Beside this file, one question each: `boot` how a node starts, acts and crashes · `network` what becomes of
-//! messages, and who is heard by whom · `nemesis` what goes wrong · `operator` who joins and leaves · `client` who
-//! reads and writes.
+//! messages, and who is heard by whom · `nemesis` what goes wrong · `operator` who joins and leaves · `upheaval` who goes
+//! by force · `client` who reads and writes.
 
 mod boot;
 mod client;
 mod nemesis;
 mod network;
 mod operator;
+mod upheaval;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -136,6 +137,7 @@ pub struct World {
     history: Arc<Mutex<History>>,
     observer: Observer,
     operator: operator::Operator,
+    upheaval: upheaval::Stage,
 }
 
 const TICK_MS: u64 = 50;
@@ -168,6 +170,7 @@ impl World {
             history: Arc::default(),
             observer: Observer::default(),
             operator: operator::Operator::default(),
+            upheaval: upheaval::Stage::default(),
             options,
         };
         for node in 0..world.options.nodes {
@@ -177,6 +180,7 @@ impl World {
                 disk: Arc::new(SimDisk::new(world.options.volatile)),
                 ring_file: Arc::default(),
                 boot: 0,
+                life: 0,
                 wall_offset_ms: Arc::new(AtomicI64::new(offset)),
                 running: None,
                 facts: None,
@@ -250,6 +254,9 @@ impl World {
         }
         if self.now() < self.options.trouble_ms + client::AFTERWARDS_MS {
             return Ok(false);
+        }
+        if !self.upheaval_is_over() {
+            return self.not_yet(format!("{:?} never ended", self.options.upheaval));
         }
         let settled = self.observer.settled(&self.nodes, &self.history.lock());
         match settled {

@@ -30,8 +30,8 @@ const GRACE: Duration = Duration::from_secs(15 * 60);
 pub struct ChatConfig {
     /// This node's name.
     pub node: NodeName,
-    /// Its boot number: a peer's picture of an older boot is replaced.
-    pub boot: u64,
+    /// Later for each start, whatever folder it starts on: a peer's picture of an earlier one is replaced.
+    pub generation: u64,
     /// `cluster.name`: others are not heard.
     pub cluster_name: String,
     /// `cluster.secret`.
@@ -80,9 +80,11 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Begins; `hear` is called on gossip's thread with what comes out.
+    /// Begins; `hear` is called on gossip's thread with what comes out. Of a name, who says facts of which `is_other_life`
+    /// holds is not the one that is known by it: that one is not up by that.
     pub fn start(
         config: ChatConfig,
+        is_other_life: impl Fn(&NodeName, &Facts) -> bool + Send + 'static,
         hear: impl Fn(GossipEvent) + Send + 'static,
     ) -> Result<Chat, GossipError> {
         let bind = |error| GossipError::Bind {
@@ -101,7 +103,8 @@ impl Chat {
         let thread = std::thread::Builder::new()
             .name("gossip".to_owned())
             .spawn(move || {
-                let ended = runtime.block_on(run(config, socket, counter, inbox, hear));
+                let ended =
+                    runtime.block_on(run(config, socket, counter, inbox, is_other_life, hear));
                 if let Err(error) = ended {
                     tracing::error!(%error, "gossip ended");
                 }
@@ -149,6 +152,7 @@ async fn run(
     socket: std::net::UdpSocket,
     foreign: Arc<AtomicU64>,
     mut orders: mpsc::UnboundedReceiver<Order>,
+    is_other_life: impl Fn(&NodeName, &Facts) -> bool,
     hear: impl Fn(GossipEvent),
 ) -> anyhow::Result<()> {
     let socket = tokio::net::UdpSocket::from_std(socket)?;
@@ -160,7 +164,7 @@ async fn run(
         stopping: false,
     };
     let chat_config = ChitchatConfig {
-        chitchat_id: ChitchatId::new(config.node.as_str(), config.boot, advertise),
+        chitchat_id: ChitchatId::new(config.node.as_str(), config.generation, advertise),
         cluster_id: config.cluster_name,
         gossip_interval: config.interval,
         listen_addr: config.listen,
@@ -186,7 +190,7 @@ async fn run(
     loop {
         tokio::select! {
             _ = round.tick() => {
-                listener.look(&chat, &config.node, &hear).await;
+                listener.look(&chat, &config.node, &is_other_life, &hear).await;
                 rounds = rounds.wrapping_add(1);
                 if rounds.is_multiple_of(SEED_ROUNDS) {
                     knock(&chat, &seeds, &listener.live).await;
@@ -245,7 +249,13 @@ struct Listener {
 
 impl Listener {
     /// Reports what changed since the last look.
-    async fn look(&mut self, chat: &ChitchatHandle, me: &NodeName, hear: &impl Fn(GossipEvent)) {
+    async fn look(
+        &mut self,
+        chat: &ChitchatHandle,
+        me: &NodeName,
+        is_other_life: &impl Fn(&NodeName, &Facts) -> bool,
+        hear: &impl Fn(GossipEvent),
+    ) {
         let mut seen: BTreeMap<NodeName, (u64, Published, bool)> = BTreeMap::new();
         let mut live = BTreeSet::new();
         chat.with_chitchat(|chat| {
@@ -258,13 +268,16 @@ impl Listener {
                 if name == *me {
                     continue;
                 }
-                let up = alive.contains(id) && !published.stopping;
+                let up = alive.contains(id)
+                    && !published.stopping
+                    && !is_other_life(&name, &published.facts);
                 if alive.contains(id) {
                     live.insert(id.gossip_advertise_addr);
                 }
+                // Two folders of one name: who is up counts, else who came last.
                 let newest = seen
                     .get(&name)
-                    .is_none_or(|(boot, ..)| *boot <= id.generation_id);
+                    .is_none_or(|(known, _, is_up)| (*is_up, *known) <= (up, id.generation_id));
                 if newest {
                     seen.insert(name, (id.generation_id, published, up));
                 }
@@ -272,10 +285,10 @@ impl Listener {
         })
         .await;
         self.live = live;
-        for (name, (boot, published, up)) in &seen {
+        for (name, (generation, published, up)) in &seen {
             let before = self.known.get(name);
-            if before.is_none_or(|(b, p, _)| (b, p) != (boot, published)) {
-                let restarted = before.is_some_and(|(b, _, up)| b != boot && *up);
+            if before.is_none_or(|(g, p, _)| (g, p) != (generation, published)) {
+                let restarted = before.is_some_and(|(g, _, up)| g != generation && *up);
                 if restarted {
                     hear(GossipEvent::Down(name.clone()));
                 }

@@ -7,6 +7,13 @@
 //! |---|---|---|
 //! | `POST /v1/cluster/join` | `JoinRequest {peer}` | `Staged {ok, staged: {action: "join", node}}` |
 //! | `POST /v1/cluster/leave` | `LeaveRequest {node?}` | `Staged {ok, staged: {action: "leave", node}}` |
+//! | `POST /v1/cluster/remove` | `AboutNode {node}` | `Staged {ok, staged: {action: "remove", node}}` |
+//! | `POST /v1/cluster/replace` | `ReplaceRequest {node, with, force}` | `Staged {..., staged: {action: "replace", node, with}}`, by force `"force-replace"` |
+//! | `POST /v1/cluster/weight` | `WeightRequest {node, weight}` | `Staged {..., staged: {action: "weight", node, weight}}` |
+//! | `POST /v1/cluster/zone` | `ZoneRequest {node, zone}` | `Staged {..., staged: {action: "zone", node, zone}}` |
+//! | `POST /v1/cluster/down` | `AboutNode {node}` | `MarkedDown {ok, down, epoch}` |
+//! | `POST /v1/cluster/recover` | `RecoverRequest {without, accept_data_loss}` | `Recovered {ok, without, epoch}` |
+//! | `POST /v1/cluster/cancel` | `{}` | `Cancelled {ok, cancelled, epoch}` |
 //! | `POST /v1/cluster/commit` | `CommitRequest {plan?}` | `Committed {ok, plan, epoch, transfers}` |
 //! | `POST /v1/cluster/clear` | `{}` | `Cleared {ok, cleared}` |
 //! | `GET /v1/cluster/plan` | | `Plan` |

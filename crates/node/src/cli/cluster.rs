@@ -1,9 +1,13 @@
 //! This file answers: how is the cluster changed?
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::api::ANSWER_WITHIN;
-use super::documents::{Cleared, CommitRequest, Committed, JoinRequest, LeaveRequest, Staged};
+use super::documents::{
+    AboutNode, Cancelled, Change, Cleared, CommitRequest, Committed, JoinRequest, LeaveRequest,
+    MarkedDown, RecoverRequest, Recovered, ReplaceRequest, Staged, WeightRequest, ZoneRequest,
+};
 use super::failure::Failure;
 use super::{End, Global};
 use crate::config::keys;
@@ -15,20 +19,26 @@ pub(crate) fn join(global: &Global, peer: &str) -> Result<End, Failure> {
             "PEER {why}: it is the peer address of a node, not http"
         ))
     })?;
+    let request = JoinRequest {
+        peer: peer.to_owned(),
+    };
+    stage(global, "/v1/cluster/join", &request, |staged| {
+        format!("join request for {} to {peer}", staged.node)
+    })
+}
+
+/// Has a change staged, and says so as `told` of what was.
+fn stage(
+    global: &Global,
+    path: &str,
+    request: &impl Serialize,
+    told: impl FnOnce(&Change) -> String,
+) -> Result<End, Failure> {
     let (node, output) = (global.node()?, global.output());
-    let answer = node.post(
-        "/v1/cluster/join",
-        &JoinRequest {
-            peer: peer.to_owned(),
-        },
-        ANSWER_WITHIN,
-    )?;
+    let answer = node.post(path, request, ANSWER_WITHIN)?;
     let staged: Staged = answer.read()?;
     output.result(&answer.0, || {
-        format!(
-            "Success: staged join request for {} to {peer}\n",
-            staged.staged.node
-        )
+        format!("Success: staged {}\n", told(&staged.staged))
     })?;
     output.note("see what it would do: rkv cluster plan");
     Ok(End::Done)
@@ -36,17 +46,102 @@ pub(crate) fn join(global: &Global, peer: &str) -> Result<End, Failure> {
 
 /// `rkv cluster leave [NODE]`.
 pub(crate) fn leave(global: &Global, leaver: Option<String>) -> Result<End, Failure> {
-    let (node, output) = (global.node()?, global.output());
-    let answer = node.post(
-        "/v1/cluster/leave",
-        &LeaveRequest { node: leaver },
-        ANSWER_WITHIN,
-    )?;
-    let staged: Staged = answer.read()?;
+    let request = LeaveRequest { node: leaver };
+    stage(global, "/v1/cluster/leave", &request, |staged| {
+        format!("leave request for {}", staged.node)
+    })
+}
+
+/// `rkv cluster remove NODE`.
+pub(crate) fn remove(global: &Global, node: String) -> Result<End, Failure> {
+    let request = AboutNode { node };
+    stage(global, "/v1/cluster/remove", &request, |staged| {
+        format!("remove request for {}; its copies are lost", staged.node)
+    })
+}
+
+/// `rkv cluster replace OLD NEW [--force]`.
+pub(crate) fn replace(
+    global: &Global,
+    node: String,
+    with: String,
+    force: bool,
+) -> Result<End, Failure> {
+    let told = |staged: &Change| {
+        let (old, new) = (&staged.node, staged.with.as_deref().unwrap_or("--"));
+        if force {
+            format!("forced replacement of {old} with {new}; the copies of {old} are lost")
+        } else {
+            format!("replacement of {old} with {new}")
+        }
+    };
+    let request = ReplaceRequest { node, with, force };
+    stage(global, "/v1/cluster/replace", &request, told)
+}
+
+/// `rkv cluster weight NODE W`.
+pub(crate) fn weight(global: &Global, node: String, weight: f64) -> Result<End, Failure> {
+    let request = WeightRequest { node, weight };
+    stage(global, "/v1/cluster/weight", &request, |staged| {
+        format!("weight {weight} for {}", staged.node)
+    })
+}
+
+/// `rkv cluster zone NODE ZONE`.
+pub(crate) fn zone(global: &Global, node: String, zone: Option<String>) -> Result<End, Failure> {
+    let request = ZoneRequest { node, zone };
+    stage(global, "/v1/cluster/zone", &request, |staged| {
+        let zone = staged.zone.as_deref().unwrap_or("none");
+        format!("zone {zone} for {}", staged.node)
+    })
+}
+
+/// `rkv cluster down NODE`.
+pub(crate) fn down(global: &Global, node: String) -> Result<End, Failure> {
+    let (asked, output) = (global.node()?, global.output());
+    let answer = asked.post("/v1/cluster/down", &AboutNode { node }, ANSWER_WITHIN)?;
+    let marked: MarkedDown = answer.read()?;
     output.result(&answer.0, || {
-        format!("Success: staged leave request for {}\n", staged.staged.node)
+        format!("Success: {} marked as down\n", marked.down)
     })?;
-    output.note("see what it would do: rkv cluster plan");
+    output.note("it is a member again as soon as it is back");
+    Ok(End::Done)
+}
+
+/// `rkv cluster cancel`.
+pub(crate) fn cancel(global: &Global) -> Result<End, Failure> {
+    let (node, output) = (global.node()?, global.output());
+    let answer = node.post("/v1/cluster/cancel", &json!({}), ANSWER_WITHIN)?;
+    let cancelled: Cancelled = answer.read()?;
+    output.result(&answer.0, || match cancelled.cancelled {
+        0 => "There were no transfers to cancel\n".to_owned(),
+        1 => "Cancelled 1 transfer; its copy stays where it was\n".to_owned(),
+        count => format!("Cancelled {count} transfers; their copies stay where they were\n"),
+    })?;
+    Ok(End::Done)
+}
+
+/// `rkv cluster recover --without NODE... --accept-data-loss`.
+pub(crate) fn recover(
+    global: &Global,
+    without: Vec<String>,
+    accept_data_loss: bool,
+) -> Result<End, Failure> {
+    let (node, output) = (global.node()?, global.output());
+    let request = RecoverRequest {
+        without,
+        accept_data_loss,
+    };
+    let answer = node.post("/v1/cluster/recover", &request, ANSWER_WITHIN)?;
+    let recovered: Recovered = answer.read()?;
+    output.result(&answer.0, || {
+        format!(
+            "Success: the cluster goes on without {}, epoch {}\n",
+            recovered.without.join(", "),
+            recovered.epoch
+        )
+    })?;
+    output.note("wait until the copies are filled again: rkv cluster wait");
     Ok(End::Done)
 }
 

@@ -20,6 +20,42 @@ pub(crate) struct LeaveRequest {
     pub(crate) node: Option<String>,
 }
 
+/// `POST /v1/cluster/remove`, `/v1/cluster/down`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AboutNode {
+    /// Whom it is about.
+    pub(crate) node: String,
+}
+
+/// `POST /v1/cluster/replace`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ReplaceRequest {
+    /// Who goes.
+    pub(crate) node: String,
+    /// Who is joining and takes its places.
+    pub(crate) with: String,
+    /// Whether nothing is handed off.
+    pub(crate) force: bool,
+}
+
+/// `POST /v1/cluster/weight`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WeightRequest {
+    /// Whose.
+    pub(crate) node: String,
+    /// Relative to the others'.
+    pub(crate) weight: f64,
+}
+
+/// `POST /v1/cluster/zone`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ZoneRequest {
+    /// Whose.
+    pub(crate) node: String,
+    /// None: that of all who name none.
+    pub(crate) zone: Option<String>,
+}
+
 /// `POST /v1/cluster/commit`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CommitRequest {
@@ -253,6 +289,15 @@ pub(crate) struct Change {
     pub(crate) action: String,
     /// Whom it is about.
     pub(crate) node: String,
+    /// Who takes its places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) with: Option<String>,
+    /// Its share from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) weight: Option<f64>,
+    /// Its failure domain from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zone: Option<String>,
 }
 
 /// A transfer that a plan would start.
@@ -291,6 +336,9 @@ pub(crate) struct Plan {
     /// What will be copied.
     #[serde(default)]
     pub(crate) transfers: Vec<PlannedTransfer>,
+    /// Copies that are lost, by who fills them again from the other owners.
+    #[serde(default)]
+    pub(crate) refills: Vec<PlannedTransfer>,
     /// What should be known before.
     #[serde(default)]
     pub(crate) warnings: Vec<String>,
@@ -303,6 +351,45 @@ pub(crate) struct Staged {
     pub(crate) ok: bool,
     /// What has been staged.
     pub(crate) staged: Change,
+}
+
+/// `POST /v1/cluster/recover`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RecoverRequest {
+    /// Who is gone for good.
+    pub(crate) without: Vec<String>,
+    /// Whether what may be lost is accepted.
+    pub(crate) accept_data_loss: bool,
+}
+
+/// The answer to recover.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Recovered {
+    /// Always.
+    pub(crate) ok: bool,
+    /// Who was left behind.
+    pub(crate) without: Vec<String>,
+    /// The ring without them.
+    pub(crate) epoch: u64,
+}
+
+/// The answer to down.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct MarkedDown {
+    /// Always.
+    pub(crate) ok: bool,
+    /// Who is marked.
+    pub(crate) down: String,
+}
+
+/// The answer to cancel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Cancelled {
+    /// Always.
+    pub(crate) ok: bool,
+    /// Transfers that were given up.
+    #[serde(default)]
+    pub(crate) cancelled: u64,
 }
 
 /// The answer to commit.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::documents::{
-    CanStop, ClusterStatus, KeyPlace, Member, Plan, PlannedTransfer, Replica, RingTable, Status,
-    Transfer,
+    CanStop, Change, ClusterStatus, KeyPlace, Member, Plan, PlannedTransfer, Replica, RingTable,
+    Status, Transfer,
 };
 
 /// Columns of every block.
@@ -145,7 +145,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
     };
     let mut text = title("Staged Changes") + "Action         Details(s)\n" + &rule();
     for change in &plan.changes {
-        let _ = writeln!(text, "{:<15}{}", change.action, change.node);
+        let _ = writeln!(text, "{:<15}{}", change.action, details(change));
     }
     text += &rule();
     text += "\nNOTE: Applying these changes will result in 1 cluster transition\n\n";
@@ -159,6 +159,14 @@ pub(crate) fn plan(plan: &Plan) -> String {
     for warning in &plan.warnings {
         let _ = write!(text, "\nWARNING: {warning}\n");
     }
+    if !plan.refills.is_empty() {
+        let _ = write!(
+            text,
+            "\nPartitions reassigned from cluster changes: {}\n",
+            plan.refills.len()
+        );
+        text += &refilled(&plan.refills);
+    }
     let _ = write!(
         text,
         "\nTransfers resulting from cluster changes: {}\n",
@@ -169,6 +177,30 @@ pub(crate) fn plan(plan: &Plan) -> String {
         text,
         "\nPlan {id}\nCommit it with: rkv cluster commit --plan {id}\n"
     );
+    text
+}
+
+/// Whom a change is about, and what more there is to say.
+fn details(change: &Change) -> String {
+    let node = &change.node;
+    match (&change.with, change.weight, change.action.as_str()) {
+        (Some(with), ..) => format!("{node} with {with}"),
+        (_, Some(weight), _) => format!("{node} to {weight}"),
+        (.., "zone") => format!("{node} to {}", change.zone.as_deref().unwrap_or("none")),
+        _ => node.clone(),
+    }
+}
+
+/// Lost copies, summed by who had them and who fills them again.
+fn refilled(refills: &[PlannedTransfer]) -> String {
+    let mut sums: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for refill in refills {
+        *sums.entry((&refill.from, &refill.to)).or_default() += 1;
+    }
+    let mut text = String::new();
+    for ((from, to), count) in sums {
+        let _ = writeln!(text, "  {count} reassigned from {from} to {to}");
+    }
     text
 }
 

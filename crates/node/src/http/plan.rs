@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use rkv_ring::{Change, Epoch, NodeName, Partition, Plan};
+use rkv_ring::{Epoch, NodeName, Partition, Plan};
 use rkv_wire::message::TransferKind;
 use serde::Serialize;
 
 use super::Http;
 use super::awaited::staged;
+use super::change::{Shown, shown};
 use super::error::ApiError;
 use super::members::{Member, member};
 use super::survey::Survey;
@@ -20,10 +21,12 @@ pub(super) struct PlanShown {
     /// Its id; null when nothing is staged.
     plan: Option<String>,
     epoch: Epoch,
-    changes: Vec<Change>,
+    changes: Vec<Shown>,
     /// As the commit leaves them; `ring_percent` is what they have now.
     members: Vec<Member>,
     transfers: Vec<Planned>,
+    /// Copies that are lost with the commit, by who is to fill them again from the other owners.
+    refills: Vec<Planned>,
     warnings: Vec<String>,
 }
 
@@ -48,14 +51,19 @@ fn document(survey: &Survey, plan: Option<Plan>) -> PlanShown {
             changes: Vec::new(),
             members: Vec::new(),
             transfers: Vec::new(),
+            refills: Vec::new(),
             warnings: Vec::new(),
         };
     };
-    let planned = |transfer: rkv_ring::Transfer| {
-        let held = survey.serving_totals(&transfer.from, transfer.partition);
+    let planned = |kind: TransferKind, transfer: rkv_ring::Transfer| {
+        let held = match kind {
+            // The copy is lost: it is filled from another.
+            TransferKind::Repair => survey.others_totals(&transfer.from, transfer.partition),
+            _ => survey.serving_totals(&transfer.from, transfer.partition),
+        };
         let held = held.unwrap_or_default();
         Planned {
-            kind: TransferKind::Ownership,
+            kind,
             partition: transfer.partition,
             from: transfer.from,
             to: transfer.to,
@@ -67,9 +75,18 @@ fn document(survey: &Survey, plan: Option<Plan>) -> PlanShown {
     PlanShown {
         plan: Some(plan.id),
         epoch,
-        changes: plan.changes,
+        changes: shown(&plan.changes),
         members: shares.filter_map(|share| member(survey, share)).collect(),
-        transfers: plan.transfers.into_iter().map(planned).collect(),
+        transfers: plan
+            .transfers
+            .into_iter()
+            .map(|transfer| planned(TransferKind::Ownership, transfer))
+            .collect(),
+        refills: plan
+            .refills
+            .into_iter()
+            .map(|refill| planned(TransferKind::Repair, refill))
+            .collect(),
         warnings: plan.warnings,
     }
 }

@@ -70,6 +70,14 @@ impl Survey {
         self.serving.get(node)?.get(&partition).copied()
     }
 
+    /// What the fullest owner of `partition` but `node` holds, as far as they have reported.
+    pub(super) fn others_totals(&self, node: &NodeName, partition: Partition) -> Option<Totals> {
+        let owners = self.ring().row(partition).iter();
+        let others = owners.filter(|owner| *owner != node);
+        let held = others.filter_map(|owner| self.serving_totals(owner, partition));
+        held.max_by_key(|totals| totals.entries)
+    }
+
     /// Partitions of whose keys somebody holds hints.
     pub(super) fn hinted(&self) -> BTreeSet<Partition> {
         let hints = self.reports.values().flat_map(|report| &report.hints);
@@ -143,20 +151,20 @@ pub(super) mod fixture {
                 zone: None,
                 weight: 1.0,
             };
-            ring = stage_join(&ring, me.name, member).unwrap();
+            ring = stage_join(&ring, me.name, member, false).unwrap();
         }
         ring
     }
 
     /// node1 to node3, where the moves of the commit have begun.
     pub(in super::super) fn committed() -> Ring {
-        commit(&joining(founded(), &[2, 3]), None).unwrap()
+        commit(&joining(founded(), &[2, 3]), None, 0).unwrap()
     }
 
     /// node1 to node3 (more: to node`count`), settled.
     pub(in super::super) fn cluster(count: u32) -> Ring {
         let others: Vec<u32> = (2..=count).collect();
-        let mut ring = commit(&joining(founded(), &others), None).unwrap();
+        let mut ring = commit(&joining(founded(), &others), None, 0).unwrap();
         while let Some(&partition) = ring.moves.keys().next() {
             moves::complete(&mut ring, partition);
         }

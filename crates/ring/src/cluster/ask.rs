@@ -45,6 +45,14 @@ impl Cluster {
         if let AdminRequest::Join { peer } = request {
             return self.ask_to_join(now, id, peer, effects);
         }
+        if let AdminRequest::Recover {
+            without,
+            accepted,
+            wall_ms,
+        } = &request
+        {
+            return self.recover(now, id, (without, *accepted, *wall_ms), effects);
+        }
         if request == AdminRequest::Clear && self.withdraw_join(effects) {
             let ring = self.stored.ring.id();
             effects.push(Effect::Answer {
@@ -114,23 +122,19 @@ impl Cluster {
         request: AdminRequest,
         effects: &mut Vec<Effect>,
     ) {
-        let wish = match request {
+        match request {
             AdminRequest::Plan => {
                 let plan = self.present_plan();
-                return self.answer(origin, Ok(plan), effects);
+                self.answer(origin, Ok(plan), effects);
             }
-            AdminRequest::Leave { node } => Wish::Leave(node),
-            AdminRequest::Commit { plan } => Wish::Commit(plan),
-            AdminRequest::Clear => Wish::Clear,
-            AdminRequest::Flush { keyspace, floor } => Wish::Flush { keyspace, floor },
-            // A join is asked for by the joiner itself, in a message of its own.
-            AdminRequest::Join { .. } => return,
-        };
-        self.enqueue(Pending {
-            origin,
-            wish,
-            deadline,
-        });
+            // A join is asked for by the joiner itself, in a message of its own; a survivor decides alone.
+            AdminRequest::Join { .. } | AdminRequest::Recover { .. } => {}
+            request => self.enqueue(Pending {
+                origin,
+                wish: Wish::Admin(request),
+                deadline,
+            }),
+        }
     }
 
     fn present_plan(&self) -> AdminReply {

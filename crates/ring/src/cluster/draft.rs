@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::learn::Sender;
-use super::message::{AdminReply, Body, JoinRequest, Report};
+use super::message::{AdminReply, AdminRequest, Body, JoinRequest, Report};
 use super::{AGAIN_MS, Cluster, Effect, Target};
 use crate::claimant;
 use crate::member::{Incarnation, Member, NodeName, Status};
@@ -58,11 +58,16 @@ pub(super) enum Origin {
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Wish {
+    /// A node wants to join.
     Join(Box<JoinRequest>),
-    Leave(NodeName),
-    Commit(Option<String>),
-    Clear,
-    Flush { keyspace: u32, floor: u64 },
+    /// An operator wants something that takes an epoch.
+    Admin(AdminRequest),
+}
+
+impl Wish {
+    fn is_commit(&self) -> bool {
+        matches!(self, Wish::Admin(AdminRequest::Commit { .. }))
+    }
 }
 
 /// A ring to propose, with the requests that it grants.
@@ -103,7 +108,7 @@ impl Cluster {
     /// else a plan to be carried out.
     pub(super) fn is_all_ready(&self) -> bool {
         let moves = &self.stored.ring.moves;
-        let is_commit = |pending: &Pending| matches!(pending.wish, Wish::Commit(_));
+        let is_commit = |pending: &Pending| pending.wish.is_commit();
         if moves.is_empty() {
             return self.desk.pending.iter().any(is_commit);
         }
@@ -139,7 +144,7 @@ impl Cluster {
         self.apply_reports(&mut ring);
         let mut granted = Vec::new();
         for pending in std::mem::take(&mut self.desk.pending) {
-            match grant(&ring, &pending.wish) {
+            match self.grant(&ring, &pending.wish) {
                 Ok(next) => {
                     ring = next;
                     granted.push(pending);
@@ -197,6 +202,9 @@ impl Cluster {
                         ring.staged.retain(|change| change.node() != node);
                     }
                 }
+                Report::Back { node, .. } => {
+                    plan::mark_back(ring, node);
+                }
                 Report::MoveBroken { .. } => {}
             }
         }
@@ -220,7 +228,7 @@ impl Cluster {
                 let under_way = self.stored.ring.moves.get(partition);
                 under_way.is_some_and(|m| m.from == sender.name || m.to == sender.name)
             }
-            Report::Drained { node, incarnation } => {
+            Report::Drained { node, incarnation } | Report::Back { node, incarnation } => {
                 *node == sender.name && *incarnation == sender.incarnation
             }
         };
@@ -231,6 +239,10 @@ impl Cluster {
 
     /// Tells the claimant what this node has to report, again and again until a ring shows it.
     pub(super) fn drive_reports(&mut self, now: u64, effects: &mut Vec<Effect>) {
+        self.report(Report::Back {
+            node: self.me.name.clone(),
+            incarnation: self.me.incarnation,
+        });
         let pause = AGAIN_MS.max(self.config.epoch_interval_ms);
         let is_due = self.desk.reported_at.is_none_or(|at| now >= at + pause);
         if self.desk.reports.is_empty() || self.is_claimant() || !is_due {
@@ -300,7 +312,7 @@ impl Cluster {
         for pending in granted {
             let node = match &pending.wish {
                 Wish::Join(request) if missing.contains_key(&request.name) => Some(&request.name),
-                Wish::Commit(_) => listed.as_ref(),
+                wish if wish.is_commit() => listed.as_ref(),
                 _ => None,
             };
             match node.cloned() {
@@ -345,7 +357,7 @@ impl Cluster {
             self.desk.reports.retain(|report| match report {
                 Report::MoveReady { from, .. } => *from == me,
                 Report::MoveBroken { .. } => true,
-                Report::Drained { node, .. } => *node == me,
+                Report::Drained { node, .. } | Report::Back { node, .. } => *node == me,
             });
             for pending in std::mem::take(&mut self.desk.pending) {
                 self.hand_back(now, pending, effects);
@@ -366,38 +378,59 @@ impl Cluster {
             Origin::Joiner { .. } => {}
         }
     }
-}
 
-/// The ring with `wish` granted.
-fn grant(ring: &Ring, wish: &Wish) -> Result<Ring, Refusal> {
-    match wish {
-        Wish::Join(request) => {
-            let member = Member {
-                incarnation: request.incarnation,
-                status: Status::Joining,
-                addresses: request.addresses.clone(),
-                zone: request.zone.clone(),
-                weight: request.weight,
-            };
-            plan::stage_join(ring, request.name.clone(), member)
-        }
-        Wish::Leave(node) => plan::stage_leave(ring, node),
-        Wish::Commit(id) => plan::commit(ring, id.as_deref()),
-        Wish::Clear => Ok(plan::clear(ring)),
-        Wish::Flush { keyspace, floor } => {
-            let mut draft = ring.clone();
-            if !draft.keyspaces.raise(*keyspace, *floor) {
-                let keyspace = *keyspace;
-                return Err(Refusal::NoSuchKeyspace { keyspace });
+    /// The ring with `wish` granted.
+    fn grant(&self, ring: &Ring, wish: &Wish) -> Result<Ring, Refusal> {
+        let request = match wish {
+            Wish::Join(request) => {
+                let is_lost = self.is_lost(ring, &request.name);
+                let (name, member) = (request.name.clone(), request.as_member());
+                return plan::stage_join(ring, name, member, is_lost);
             }
-            Ok(draft)
+            Wish::Admin(request) => request,
+        };
+        match request {
+            AdminRequest::Leave { node } => plan::stage_leave(ring, node),
+            AdminRequest::Remove { node } => plan::stage_remove(ring, node),
+            AdminRequest::Replace { node, with, force } => {
+                plan::stage_replace(ring, node, with, *force)
+            }
+            AdminRequest::Weight { node, weight } => plan::stage_weight(ring, node, *weight),
+            AdminRequest::Zone { node, zone } => plan::stage_zone(ring, node, zone.clone()),
+            AdminRequest::Down { node } => plan::mark_down(ring, node, !self.is_suspected(node)),
+            AdminRequest::Commit { plan, wall_ms } => plan::commit(ring, plan.as_deref(), *wall_ms),
+            AdminRequest::Clear => Ok(plan::clear(ring)),
+            AdminRequest::Cancel => Ok(plan::cancel(ring)),
+            AdminRequest::Flush { keyspace, floor } => {
+                let mut draft = ring.clone();
+                if draft.keyspaces.raise(*keyspace, *floor) {
+                    Ok(draft)
+                } else {
+                    let keyspace = *keyspace;
+                    Err(Refusal::NoSuchKeyspace { keyspace })
+                }
+            }
+            // Neither waits for an epoch of this cluster.
+            AdminRequest::Join { .. } | AdminRequest::Recover { .. } | AdminRequest::Plan => {
+                Ok(ring.clone())
+            }
         }
+    }
+
+    /// Whether the life that `ring` lists of `node` is not there.
+    pub(super) fn is_lost(&self, ring: &Ring, node: &NodeName) -> bool {
+        let is_down = |member: &Member| member.status == Status::Down;
+        self.is_suspected(node) || ring.members.get(node).is_some_and(is_down)
     }
 }
 
 /// Whether `report` is about something that `ring` holds.
 fn is_relevant(ring: &Ring, report: &Report) -> bool {
     let life = |node: &NodeName| ring.members.get(node).map(|member| member.incarnation);
+    let is = |node: &NodeName, incarnation: Incarnation, status: Status| {
+        let member = ring.members.get(node);
+        member.is_some_and(|m| m.incarnation == incarnation && m.status == status)
+    };
     match report {
         Report::MoveReady {
             partition,
@@ -413,9 +446,7 @@ fn is_relevant(ring: &Ring, report: &Report) -> bool {
             .moves
             .get(partition)
             .is_some_and(|m| m.attempt == *attempt),
-        Report::Drained { node, incarnation } => ring
-            .members
-            .get(node)
-            .is_some_and(|m| m.incarnation == *incarnation && m.status == Status::Exiting),
+        Report::Drained { node, incarnation } => is(node, *incarnation, Status::Exiting),
+        Report::Back { node, incarnation } => is(node, *incarnation, Status::Down),
     }
 }

@@ -13,8 +13,9 @@ use super::draft::{Origin, Pending, Wish};
 use super::learn::Sender;
 use super::message::{AdminReply, Body, EncodedRing, JoinRequest};
 use super::{AGAIN_MS, Cluster, Effect, Joining, Target};
+use crate::change::Change;
 use crate::claimant;
-use crate::member::{NodeName, Status};
+use crate::member::{Member, NodeName, Status};
 use crate::plan::Refusal;
 use crate::ring::{Ring, RingDigest, RingId};
 
@@ -125,7 +126,11 @@ impl Cluster {
     /// How `ring` lists this node in this life.
     fn status_in(&self, ring: &Ring) -> Option<Status> {
         let member = ring.members.get(&self.me.name)?;
-        (member.incarnation == self.me.incarnation).then_some(member.status)
+        if member.incarnation == self.me.incarnation {
+            return Some(member.status);
+        }
+        let rejoins = rejoining(ring).any(|(_, member)| member.incarnation == self.me.incarnation);
+        rejoins.then_some(Status::Joining)
     }
 
     /// Forgets the join, if there is one that this node may forget by itself.
@@ -417,7 +422,10 @@ impl Cluster {
         let ring = &self.stored.ring;
         let refused = Judgement::Refused;
         let same_life = |name: &NodeName| ring.members[name].incarnation == request.incarnation;
-        if ring.members.contains_key(&request.name) && same_life(&request.name) {
+        let rejoins = |(_, member): (_, &Member)| member.incarnation == request.incarnation;
+        if ring.members.contains_key(&request.name) && same_life(&request.name)
+            || rejoining(ring).any(rejoins)
+        {
             return Judgement::Listed;
         }
         if request.cluster == ring.cluster || ring.members.keys().any(same_life) {
@@ -436,7 +444,9 @@ impl Cluster {
         if let Some(&(ours, theirs)) = sizes.iter().find(|(ours, theirs)| ours != theirs) {
             return refused(Refusal::DifferentRingSizes { ours, theirs });
         }
-        if ring.members.contains_key(&request.name) {
+        // The claimant, which decides, sees also whether the one of that name is there.
+        let is_other = ring.members.contains_key(&request.name);
+        if is_other && self.is_claimant() && !self.is_lost(ring, &request.name) {
             return refused(Refusal::DuplicateName {
                 node: request.name.clone(),
             });
@@ -449,6 +459,14 @@ impl Cluster {
         }
         Judgement::Fits
     }
+}
+
+/// Who is to be a member again in another life, and how it is to be listed.
+pub(super) fn rejoining(ring: &Ring) -> impl Iterator<Item = (&NodeName, &Member)> {
+    ring.staged.iter().filter_map(|change| match change {
+        Change::Rejoin { node, member } => Some((node, &**member)),
+        _ => None,
+    })
 }
 
 /// What the other cluster thinks of a join.

@@ -11,7 +11,7 @@ use super::message::{Body, ClusterMessage, EncodedRing, Facts};
 use super::{AGAIN_MS, Cluster, Effect, Target};
 use crate::claimant::Acceptor;
 use crate::member::{Incarnation, NodeName};
-use crate::ring::{Epoch, Ring, RingDigest, RingId};
+use crate::ring::{Epoch, Ring, RingDigest, RingId, outranks};
 
 /// The same warning is not repeated within this time.
 const WARN_AGAIN_MS: u64 = 10_000;
@@ -34,13 +34,10 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    /// The highest epoch heard of.
-    pub(super) fn highest(&self) -> Epoch {
-        self.facts
-            .values()
-            .map(|facts| facts.epoch)
-            .max()
-            .unwrap_or_default()
+    /// The highest epoch of `lineage` heard of.
+    pub(super) fn highest(&self, lineage: u64) -> Epoch {
+        let same = self.facts.values().filter(|facts| facts.lineage == lineage);
+        same.map(|facts| facts.epoch).max().unwrap_or_default()
     }
 }
 
@@ -130,11 +127,12 @@ impl Cluster {
         if facts.cluster != mine.cluster {
             return;
         }
-        if facts.lineage != mine.lineage {
+        if facts.lineage != mine.lineage && !outranks(facts.lineage, mine.lineage) {
             let text = format!("{node} has lineage {}, not {}", facts.lineage, mine.lineage);
             return self.warn(now, text, effects);
         }
-        if facts.epoch == mine.epoch && facts.digest != mine.digest {
+        let same = (facts.lineage, facts.epoch) == (mine.lineage, mine.epoch);
+        if same && facts.digest != mine.digest {
             return self.warn_of_two(now, &node, facts.epoch, effects);
         }
         self.learner.facts.insert(node, facts);
@@ -250,12 +248,13 @@ impl Cluster {
         if self.learner.pulled.is_some() && now < at + AGAIN_MS {
             return;
         }
-        let mine = self.stored.ring.epoch;
-        let ahead = self
-            .learner
-            .facts
-            .iter()
-            .filter(|(_, facts)| facts.epoch > mine);
+        let mine = &self.stored.ring;
+        let is_ahead = |facts: &Facts| {
+            let is_later = facts.lineage == mine.lineage && facts.epoch > mine.epoch;
+            is_later || outranks(facts.lineage, mine.lineage)
+        };
+        let facts = self.learner.facts.iter();
+        let ahead = facts.filter(|(_, facts)| is_ahead(facts));
         let ahead: Vec<&NodeName> = ahead.map(|(node, _)| node).collect();
         if ahead.is_empty() {
             return;
@@ -295,7 +294,13 @@ impl Cluster {
         if id.cluster != ring.cluster {
             return self.hear_target_chosen(now, sender, id, digest, effects);
         }
-        if !sender.is_member || id.lineage != ring.lineage {
+        if !sender.is_member {
+            return;
+        }
+        if id.lineage != ring.lineage {
+            if outranks(id.lineage, ring.lineage) {
+                self.pull(sender.reply.clone(), effects);
+            }
             return;
         }
         if id.epoch == ring.epoch && digest != self.digest {
@@ -325,6 +330,9 @@ impl Cluster {
     ) {
         let mine = &self.stored.ring;
         if ring.lineage != mine.lineage {
+            if outranks(ring.lineage, mine.lineage) && self.is_concerned(&ring) {
+                return self.adopt(now, ring, digest, effects);
+            }
             let text = format!("{teller} sent a ring of lineage {}: ignored", ring.lineage);
             return self.warn(now, text, effects);
         }
@@ -342,6 +350,17 @@ impl Cluster {
             return self.warn(now, text, effects);
         }
         self.adopt(now, ring, digest, effects);
+    }
+
+    /// Whether `ring` lists this life, or has let it go.
+    fn is_concerned(&self, ring: &Ring) -> bool {
+        let life = self.me.incarnation;
+        let listed = ring.members.get(&self.me.name);
+        listed.is_some_and(|member| member.incarnation == life)
+            || ring
+                .removed
+                .iter()
+                .any(|removed| removed.incarnation == life)
     }
 
     /// Takes a chosen ring as the present one. The caller has checked that it is later, or that this node joins by it.
@@ -362,7 +381,9 @@ impl Cluster {
         let decree = self.decree();
         // Promises about a later decree than this one can only be there after the ring's file was lost: keep them.
         let acceptor = &self.stored.acceptor;
-        if !same_cluster || acceptor.decree.parent.epoch < decree.parent.epoch {
+        let (promised, now_due) = (acceptor.decree.parent, decree.parent);
+        let is_older = (promised.lineage, promised.epoch) < (now_due.lineage, now_due.epoch);
+        if !same_cluster || is_older {
             self.stored.acceptor = Acceptor::fresh(decree);
         }
         if !same_cluster {
@@ -387,7 +408,7 @@ impl Cluster {
             let member = ring.members.get(node);
             member.is_some_and(|m| m.incarnation == facts.incarnation)
                 && facts.cluster == ring.cluster
-                && facts.lineage == ring.lineage
+                && (facts.lineage == ring.lineage || outranks(facts.lineage, ring.lineage))
         });
     }
 }

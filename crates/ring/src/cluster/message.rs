@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::claimant::{Ballot, Decree};
-use crate::member::{Addresses, Incarnation, NodeName};
+use crate::member::{Addresses, Incarnation, Member, NodeName};
 use crate::plan::{Plan, Refusal};
 use crate::ring::{ClusterId, Epoch, Ring, RingDigest, RingError, RingId};
 use crate::slot::{Partition, PartitionCount};
@@ -158,6 +158,13 @@ pub enum Report {
         /// In which life.
         incarnation: Incarnation,
     },
+    /// A member that is marked down is there.
+    Back {
+        /// Who.
+        node: NodeName,
+        /// In which life.
+        incarnation: Incarnation,
+    },
 }
 
 impl Report {
@@ -167,7 +174,7 @@ impl Report {
             Report::MoveReady { partition, .. } | Report::MoveBroken { partition, .. } => {
                 Some(*partition)
             }
-            Report::Drained { .. } => None,
+            Report::Drained { .. } | Report::Back { .. } => None,
         }
     }
 }
@@ -199,8 +206,16 @@ pub struct JoinRequest {
     pub passed_on: bool,
 }
 
+impl JoinRequest {
+    /// How the joiner is listed at first.
+    pub(super) fn as_member(&self) -> Member {
+        let addresses = self.addresses.clone();
+        Member::joining(self.incarnation, addresses, self.zone.clone(), self.weight)
+    }
+}
+
 /// What an operator may ask of any node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum AdminRequest {
     /// This node asks to join the cluster that `peer` belongs to.
     Join {
@@ -212,12 +227,58 @@ pub enum AdminRequest {
         /// Who.
         node: NodeName,
     },
+    /// Stages that `node` is a member no more, without handing anything off.
+    Remove {
+        /// Who.
+        node: NodeName,
+    },
+    /// Stages that `with`, which is joining, takes over all that `node` has.
+    Replace {
+        /// Who goes.
+        node: NodeName,
+        /// Who comes.
+        with: NodeName,
+        /// Whether nothing is handed off: the new one is filled from the copies that are left.
+        force: bool,
+    },
+    /// Stages another share of the copies.
+    Weight {
+        /// Whose.
+        node: NodeName,
+        /// Above 0, relative to the others'.
+        weight: f64,
+    },
+    /// Stages another failure domain.
+    Zone {
+        /// Whose.
+        node: NodeName,
+        /// None: that of all who name none.
+        zone: Option<String>,
+    },
+    /// Marks a node that does not answer as down: it has no voice and is not waited for. At once.
+    Down {
+        /// Who.
+        node: NodeName,
+    },
     /// What would a commit do?
     Plan,
     /// Carry the staged changes out.
     Commit {
         /// Only if the plan still has this id.
         plan: Option<String>,
+        /// Unix time in milliseconds where it was asked.
+        wall_ms: u64,
+    },
+    /// Give up the transfers that are pending or under way. At once.
+    Cancel,
+    /// Go on without members that are lost, when those who are left are no majority: the node that is asked decides alone.
+    Recover {
+        /// Who is lost.
+        without: Vec<NodeName>,
+        /// Whether what may be lost is accepted; else it is only told.
+        accepted: bool,
+        /// Unix time in milliseconds where it was asked.
+        wall_ms: u64,
     },
     /// Drop what is staged; joining nodes go on as clusters of their own.
     Clear,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::draft::Pending;
+use super::join::rejoining;
 use super::learn::Sender;
 use super::message::{Body, EncodedRing};
 use super::propose::{Attempt, Phase};
@@ -296,8 +297,8 @@ impl Cluster {
             }
             Phase::Store { draft, missing, .. } => {
                 let encoded = EncodedRing::of(&draft.ring);
-                for node in missing.keys() {
-                    let to = self.target(node, &draft.ring);
+                for (node, life) in missing {
+                    let to = self.newcomers_target(node, *life, &draft.ring);
                     self.send(to, Body::JoinerStore(encoded.clone()), effects);
                 }
                 return;
@@ -310,6 +311,15 @@ impl Cluster {
             .filter(|node| !answered.contains(*node))
         {
             self.send(Target::Node(node.clone()), body.clone(), effects);
+        }
+    }
+
+    /// Where `node`, in the `life` in which `draft` has it join or be a member, is reached.
+    fn newcomers_target(&self, node: &NodeName, life: Incarnation, draft: &Ring) -> Target {
+        let mut rejoining = rejoining(draft).filter(|(_, member)| member.incarnation == life);
+        match rejoining.next() {
+            Some((_, member)) => Target::Address(member.addresses.peer.clone()),
+            None => self.target(node, draft),
         }
     }
 
@@ -334,8 +344,9 @@ fn newcomers(ring: &Ring, draft: &Ring) -> BTreeMap<NodeName, Incarnation> {
         listed.is_none_or(|member| member.status == Status::Joining && status != Status::Joining)
     };
     let members = draft.members.iter();
-    members
-        .filter(|(name, m)| is_new(name, m.incarnation, m.status))
-        .map(|(name, m)| (name.clone(), m.incarnation))
-        .collect()
+    let joining = members.filter(|(name, m)| is_new(name, m.incarnation, m.status));
+    let known = |life: Incarnation| rejoining(ring).any(|(_, m)| m.incarnation == life);
+    let rejoining = rejoining(draft).filter(|(_, m)| !known(m.incarnation));
+    let all = joining.chain(rejoining);
+    all.map(|(name, m)| (name.clone(), m.incarnation)).collect()
 }

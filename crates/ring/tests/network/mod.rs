@@ -247,6 +247,20 @@ impl Network {
         state.down_since = self.now;
     }
 
+    /// The node comes back with an empty folder, as a cluster of its own.
+    pub fn wipe(&mut self, node: &str) {
+        let node = name(node);
+        self.crash(&node);
+        let state = self.nodes.get_mut(&node).unwrap();
+        state.identity.incarnation.0 += 1 << 64;
+        let cluster = ClusterId(state.identity.incarnation.0);
+        let partitions = state.disk.ring.partitions;
+        state.disk = Stored::found(&state.identity, cluster, "test", partitions, 3);
+        let ring = state.disk.ring.clone();
+        self.observe(&ring);
+        self.start(&node);
+    }
+
     pub fn ring(&self, node: &str) -> &Arc<Ring> {
         self.nodes[&name(node)]
             .machine
@@ -434,8 +448,13 @@ impl Network {
             let state = &self.nodes[other];
             let is_cut = self.cut.contains(&(other.clone(), node.clone()));
             let unheard = self.now - state.down_since;
-            let is_dead =
-                is_cut || (state.machine.is_none() && unheard >= self.config.detection_ms);
+            let life = state.identity.incarnation;
+            let known = self.nodes[&node].machine.as_ref().map(|m| m.ring());
+            let listed = known.and_then(|ring| ring.members.get(other));
+            let is_other = listed.is_some_and(|member| member.incarnation != life);
+            let is_dead = is_cut
+                || is_other
+                || (state.machine.is_none() && unheard >= self.config.detection_ms);
             let is_rumour = self.faults.rumour > 0.0 && self.rng.random_bool(self.faults.rumour);
             let event = if is_dead || is_rumour {
                 Event::Down
@@ -491,11 +510,9 @@ impl Network {
             };
             self.happen(node, event);
         }
-        if ring
-            .members
-            .get(node)
-            .is_some_and(|m| m.status == Status::Exiting)
-        {
+        let life = self.nodes[node].identity.incarnation;
+        let listed = ring.members.get(node).filter(|m| m.incarnation == life);
+        if listed.is_none_or(|m| m.status == Status::Exiting) {
             self.happen(node, Event::Drained);
         }
     }

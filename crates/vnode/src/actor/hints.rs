@@ -159,7 +159,7 @@ impl Actor {
     pub(super) fn pump_hints(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         if self.hinting.drain.is_none() {
             let idle = self.holding.hints() == 0 || !self.hinting.backoff.is_over(cx.now_ms);
-            if idle || !cx.view.ring().members.contains_key(cx.view.me()) {
+            if idle {
                 return;
             }
             self.hinting.drain = Some(HintDrain::new(self.id, &self.holding));

@@ -1,10 +1,41 @@
 //! This file answers: what does a new ring mean for a copy?
 
-use rkv_ring::{Move, NodeName};
+use rkv_ring::{Move, NodeName, Partition};
 
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
 use crate::phase::Phase;
+use crate::view::View;
+
+/// What the ring gave a copy last.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Standing {
+    /// For how many places of the row it answers; none: not known.
+    pub(crate) places: Option<u8>,
+    /// The attempt of the move to it.
+    awaited: Option<u32>,
+}
+
+impl Standing {
+    /// In the ring of `view`.
+    fn of(view: &View, partition: Partition) -> Standing {
+        let row = view.ring().row(partition);
+        let places = row.iter().filter(|node| *node == view.me()).count();
+        let listed = view.ring().moves.get(&partition);
+        let awaited = listed.filter(|m| m.to == *view.me());
+        Standing {
+            places: Some(u8::try_from(places).unwrap_or(u8::MAX)),
+            awaited: awaited.map(|m| m.attempt),
+        }
+    }
+
+    /// Whether a copy that stood so and stands as `now` answers for more than it did, and no move of its own made it so:
+    /// what was acknowledged for that place it may lack.
+    fn grew_by_force(&self, now: &Standing, completed: Option<u32>) -> bool {
+        let grew = self.places.is_some_and(|before| Some(before) < now.places);
+        grew && (self.awaited.is_none() || self.awaited != completed)
+    }
+}
 
 impl Actor {
     /// Brings the copy in line with the ring.
@@ -27,15 +58,24 @@ impl Actor {
         let listed = cx.view.ring().moves.get(&self.id.partition);
         let mine = listed.filter(|m| m.from == *cx.view.me());
         self.align_session(cx, mine, effects);
+        let before =
+            std::mem::replace(&mut self.standing, Standing::of(cx.view, self.id.partition));
         if cx.view.owns(self.id.partition) {
-            self.in_the_row(cx, mine, effects);
+            self.in_the_row(cx, mine, before, effects);
         } else {
             self.out_of_the_row(cx, listed, effects);
         }
         self.tick(cx, effects);
     }
 
-    fn in_the_row(&mut self, cx: &Cx<'_>, mine: Option<&Move>, effects: &mut Vec<Effect>) {
+    fn in_the_row(
+        &mut self,
+        cx: &Cx<'_>,
+        mine: Option<&Move>,
+        before: Standing,
+        effects: &mut Vec<Effect>,
+    ) {
+        let completed = cx.view.ring().completed.get(&self.id.partition).copied();
         match &self.phase {
             Phase::Absent | Phase::Draining { .. } => {
                 // Owner by force, or back before the old copy was dropped: it may lack anything.
@@ -49,8 +89,11 @@ impl Actor {
                     self.release_gates(cx, effects);
                 }
             }
-            Phase::Receiving { complete, .. } => {
-                let phase = if *complete {
+            Phase::Receiving {
+                complete, attempt, ..
+            } => {
+                // Whole only by its own move: else it got the place by force, and others may have acknowledged alone.
+                let phase = if *complete && completed == Some(*attempt) {
                     Phase::Serving
                 } else {
                     cx.lossy()
@@ -65,6 +108,12 @@ impl Actor {
                     listed.is_some_and(|m| m.to == *cx.view.me() && m.from == *source)
                 };
                 self.incoming.take_if(|incoming| !goes_on(&incoming.from));
+                if before.grew_by_force(&self.standing, completed) {
+                    self.catch_up = None;
+                    self.enter(cx, cx.lossy(), Then::Nothing, effects);
+                } else if before.places != self.standing.places {
+                    self.enter(cx, self.phase.clone(), Then::Nothing, effects);
+                }
             }
         }
     }

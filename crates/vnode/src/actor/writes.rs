@@ -96,6 +96,7 @@ impl Actor {
         let record = Record {
             cluster: self.cluster,
             phase: phase.clone(),
+            places: self.standing.places,
         };
         let value = (*phase != Phase::Absent).then(|| record.encode());
         (phase_key(self.id), value)

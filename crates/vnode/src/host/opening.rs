@@ -48,6 +48,7 @@ impl Opening<'_> {
         let record = stored.and_then(|bytes| Record::decode(&bytes));
         let foreign = record.as_ref().is_none_or(|r| r.cluster != ring.cluster);
         let founded = self.beginning == Beginning::Founded;
+        let places = record.as_ref().filter(|_| !foreign).and_then(|r| r.places);
         let phase = match record {
             _ if !service.has_entries() && owns => Phase::Serving,
             _ if !service.has_entries() => Phase::Absent,
@@ -62,6 +63,7 @@ impl Opening<'_> {
         if !service.has_entries() {
             return Ok(actor);
         }
+        actor.standing.places = places;
         let floors = self.view.floors();
         if !foreign && self.settings.fault != Fault::FloorNotAppliedAtOpening {
             actor.open_under(floors);

@@ -20,7 +20,7 @@ use rkv_wire::message::Message;
 
 use super::{Happening, TICK_MS, World};
 use crate::sim::disk::Crash;
-use crate::sim::node::{Crashing, NodeWorld, Running, SimRingFile, Wish};
+use crate::sim::node::{Crashing, NodeWorld, Running, SimRingFile, WALL_START_MS, Wish};
 
 const MAX_DRIFT_MS: u64 = 500;
 /// One in how many jobs keeps a disk busy for longer, and for how long.
@@ -43,7 +43,7 @@ impl World {
             (Some(_), true) => Beginning::Lossy,
             (Some(_), false) => self.nodes[node].beginning(),
         };
-        let stored = saved.unwrap_or_else(|| self.founded(node, &identity));
+        let stored = saved.unwrap_or_else(|| self.founded(&identity));
         *self.nodes[node].ring_file.lock() = Some(stored.clone());
         let wishes: Arc<Mutex<Vec<Wish>>> = Arc::default();
         let engine = self.engine(node, &stored, beginning, &wishes);
@@ -68,10 +68,14 @@ impl World {
         self.gossip_round(node);
     }
 
-    fn identity(&self, node: usize) -> Identity {
+    pub(super) fn identity(&self, node: usize) -> Identity {
         let name = self.nodes[node].name.clone();
         Identity {
-            incarnation: Incarnation(u128::from(self.options.seed) << 32 | (node as u128 + 1)),
+            incarnation: Incarnation(
+                u128::from(self.options.seed) << 32
+                    | u128::from(self.nodes[node].life) << 16
+                    | (node as u128 + 1),
+            ),
             boot: self.nodes[node].boot,
             addresses: addresses(&name),
             zone: None,
@@ -81,7 +85,7 @@ impl World {
     }
 
     /// A cluster of its own for a node that starts for the first time.
-    fn founded(&self, node: usize, me: &Identity) -> Stored {
+    fn founded(&self, me: &Identity) -> Stored {
         let member = Member {
             incarnation: me.incarnation,
             status: Status::Valid,
@@ -90,7 +94,7 @@ impl World {
             weight: 1.0,
         };
         let q = PartitionCount::new(self.options.partitions).expect("a power of two");
-        let id = ClusterId(u128::from(self.options.seed) << 64 | (node as u128 + 1));
+        let id = ClusterId(me.incarnation.0 | 1 << 120);
         Stored::fresh(Ring::found(id, "sim", q, 3, me.name.clone(), member))
     }
 
@@ -147,6 +151,7 @@ impl World {
         Config {
             detection_ms: council.detection_ms,
             epoch_interval_ms: council.epoch_interval_ms,
+            wall_at_zero_ms: WALL_START_MS,
             seed: self.options.seed ^ boot_id(node, boot),
             fault: match self.options.fault {
                 Fault::PromiseNotPersisted => cluster::Fault::PromiseNotPersisted,

@@ -31,7 +31,8 @@ impl World {
         self.push(after, Happening::Client);
         let node = self.rng.random_range(0..self.nodes.len());
         // Before a node has joined, its keys are its own; these keys are those of the cluster of the first.
-        if !(node == 0 || self.is_joined(node)) {
+        let is_founder = node == 0 && self.nodes[node].life == 0;
+        if !(is_founder || self.is_joined(node)) {
             return;
         }
         let flush_one_in = self.options.flush_one_in;

@@ -69,7 +69,7 @@ impl World {
         self.tell(|| format!("{} is cut off, deaf: {deaf}", self.nodes[node].name));
     }
 
-    fn all_run(&self) -> bool {
+    pub(super) fn all_run(&self) -> bool {
         let here = self.nodes.iter().filter(|node| !node.left);
         here.into_iter().all(|node| node.running.is_some()) && self.paused.is_empty()
     }

@@ -4,6 +4,8 @@
 //! each other one notices; or it believes a rumour.
 
 use rand::RngExt;
+use rkv_ring::NodeName;
+use rkv_ring::cluster::Facts;
 use rkv_wire::message::{Envelope, Message};
 
 use super::{GOSSIP_MS, Happening, World};
@@ -73,10 +75,19 @@ impl World {
             && slandered.is_none_or(|until| *until <= self.now())
     }
 
+    /// Whether `at` knows `of` as a member in another life than the one that speaks.
+    fn is_other_life(&self, at: usize, of: &NodeName, facts: Facts) -> bool {
+        let Some(running) = &self.nodes[at].running else {
+            return false;
+        };
+        running.engine.is_other_life(of, facts.incarnation)
+    }
+
     pub(super) fn look(&mut self, at: usize, of: usize) {
-        let alive = self.is_heard(at, of);
-        let facts = self.nodes[of].facts.filter(|_| alive);
+        let heard = self.is_heard(at, of);
+        let facts = self.nodes[of].facts.filter(|_| heard);
         let of = self.nodes[of].name.clone();
+        let alive = heard && !facts.is_some_and(|facts| self.is_other_life(at, &of, facts));
         let running = self.nodes[at].running.as_ref();
         if running.is_some_and(|r| r.engine.view().is_up(&of) != alive) {
             let how = if alive { "up" } else { "down" };

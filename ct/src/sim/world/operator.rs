@@ -7,13 +7,21 @@ use rand::RngExt;
 use rkv_ring::cluster::{AdminReply, AdminRequest};
 use rkv_ring::plan::Refusal;
 
+use super::upheaval::Stage;
 use super::{Happening, World};
+use crate::sim::node::WALL_START_MS;
 
 /// How often an operator does something; when staging and withdrawing all the time, how often then.
 const EVERY_MS: u64 = 700;
 const UNREST_MS: u64 = 150;
 /// Whoever was asked may have died: after this the operator asks again.
 const PATIENCE_MS: u64 = 8_000;
+
+/// Whatever is staged is carried out.
+pub(super) const COMMIT: AdminRequest = AdminRequest::Commit {
+    plan: None,
+    wall_ms: WALL_START_MS,
+};
 
 /// What the operator has done and still waits for.
 #[derive(Default)]
@@ -60,13 +68,13 @@ impl World {
     fn next_request(&mut self) -> Option<(usize, AdminRequest)> {
         let step = self.operator.step;
         let joiners: Vec<usize> = (1..self.nodes.len())
-            .filter(|node| !self.is_joined(*node))
+            .filter(|node| !self.is_joined(*node) && self.spare() != Some(*node))
             .collect();
-        if !joiners.is_empty() {
+        if !joiners.is_empty() && self.upheaval == Stage::Waiting {
             let peer = "n1:7000".to_owned();
             return Some(match step % 3 {
                 0 | 1 => (joiners[step % joiners.len()], AdminRequest::Join { peer }),
-                _ => (0, AdminRequest::Commit { plan: None }),
+                _ => (0, COMMIT),
             });
         }
         let last = self.nodes.len() - 1;
@@ -76,12 +84,13 @@ impl World {
             return Some((0, AdminRequest::Leave { node }));
         }
         if self.operator.leaver.is_some() {
-            return step
-                .is_multiple_of(2)
-                .then_some((1, AdminRequest::Commit { plan: None }));
+            return step.is_multiple_of(2).then_some((1, COMMIT));
+        }
+        if self.options.upheaval.is_some() {
+            return self.next_upheaval(step);
         }
         if !self.council().unrest {
-            return None;
+            return self.fidget(step);
         }
         let at = self.rng.random_range(0..self.nodes.len());
         let node = self.nodes[self.rng.random_range(0..self.nodes.len())]

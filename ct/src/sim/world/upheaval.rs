@@ -1,0 +1,184 @@
+//! This file answers: how does a member go by force, is replaced, or come back with nothing?
+//!
+//! One such thing in a life, begun while others go wrong. What of the victim's disk is gone is told to the observer, as
+//! with any disk that forgets.
+
+use rand::RngExt;
+use rkv_ring::cluster::AdminRequest;
+use rkv_ring::{NodeName, Status};
+
+use super::operator::COMMIT;
+use super::{Happening, World};
+use crate::sim::disk::Crash;
+use crate::sim::options::Upheaval;
+
+/// It does not begin before: the cluster has just become one.
+const FROM_MS: u64 = 5_000;
+/// How long a victim stays dead, from and to.
+const DEAD_MS: (u64, u64) = (2_000, 7_000);
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stage {
+    #[default]
+    Waiting,
+    /// The victim is chosen, and dead if it is to be; operators stage and commit until the ring shows it.
+    Begun(usize),
+    Done,
+}
+
+impl World {
+    /// The node that is not to join before it replaces another.
+    pub(super) fn spare(&self) -> Option<usize> {
+        let replaces = matches!(
+            self.options.upheaval,
+            Some(Upheaval::Replace | Upheaval::ForceReplace)
+        );
+        replaces.then(|| self.nodes.len() - 1)
+    }
+
+    /// Whether what was to happen to a member has.
+    pub(super) fn upheaval_is_over(&self) -> bool {
+        self.options.upheaval.is_none() || self.upheaval == Stage::Done
+    }
+
+    /// What an operator asks for next on the way, if anything.
+    pub(super) fn next_upheaval(&mut self, step: usize) -> Option<(usize, AdminRequest)> {
+        let upheaval = self.options.upheaval?;
+        match self.upheaval {
+            Stage::Waiting => {
+                self.begin_upheaval(upheaval);
+                None
+            }
+            Stage::Begun(victim) if self.is_over(upheaval, victim) => {
+                self.tell(|| format!("{upheaval:?} of {} is over", self.nodes[victim].name));
+                self.upheaval = Stage::Done;
+                None
+            }
+            Stage::Begun(victim) => self.push_on(upheaval, victim, step),
+            Stage::Done => None,
+        }
+    }
+
+    fn begin_upheaval(&mut self, upheaval: Upheaval) {
+        let may_begin = self.now() >= FROM_MS && self.all_run() && self.may_lose();
+        if !may_begin {
+            return;
+        }
+        let members = self.nodes.len() - usize::from(self.spare().is_some());
+        let victim = self.rng.random_range(0..members);
+        self.tell(|| format!("{upheaval:?} of {}", self.nodes[victim].name));
+        self.upheaval = Stage::Begun(victim);
+        let dead_ms = self.rng.random_range(DEAD_MS.0..DEAD_MS.1);
+        match upheaval {
+            Upheaval::RemoveLive | Upheaval::Replace => {}
+            Upheaval::RemoveDead | Upheaval::ForceReplace => {
+                self.crash(victim, Crash::Kill);
+                self.push(dead_ms, Happening::Start { node: victim });
+            }
+            Upheaval::Rejoin => {
+                self.crash(victim, Crash::Wiped);
+                *self.nodes[victim].ring_file.lock() = None;
+                self.nodes[victim].life += 1;
+                self.push(dead_ms / 2, Happening::Start { node: victim });
+            }
+        }
+    }
+
+    /// Whether the promises allow that a disk is lost now, and no copy that may have lost something needs it.
+    fn may_lose(&self) -> bool {
+        let excused = self.observer.is_excused();
+        excused || (self.observer.may_forget() && !self.catches_up())
+    }
+
+    fn catches_up(&self) -> bool {
+        let running = self.nodes.iter().filter_map(|node| node.running.as_ref());
+        running.into_iter().any(|running| {
+            let report = running.engine.host().report();
+            report.copies.iter().any(|copy| !copy.whole)
+        })
+    }
+
+    /// Stages and commits in turn, until it shows.
+    fn push_on(
+        &mut self,
+        upheaval: Upheaval,
+        victim: usize,
+        step: usize,
+    ) -> Option<(usize, AdminRequest)> {
+        let others: Vec<usize> = (0..self.nodes.len())
+            .filter(|at| *at != victim && Some(*at) != self.spare())
+            .collect();
+        let at = others[step % others.len()];
+        let node = self.nodes[victim].name.clone();
+        let peer = format!("{}:7000", self.nodes[at].name);
+        let with = |world: &World| -> NodeName {
+            let spare = world.spare().expect("a replacement has a spare node");
+            world.nodes[spare].name.clone()
+        };
+        let joiner = match upheaval {
+            Upheaval::Rejoin => Some(victim),
+            _ => self.spare(),
+        };
+        match (step % 4, joiner) {
+            (0, Some(joiner)) => Some((joiner, AdminRequest::Join { peer })),
+            (3, _) => Some((at, COMMIT)),
+            (_, _) => match upheaval {
+                Upheaval::RemoveLive | Upheaval::RemoveDead => {
+                    Some((at, AdminRequest::Remove { node }))
+                }
+                Upheaval::Replace | Upheaval::ForceReplace => {
+                    let (with, force) = (with(self), upheaval == Upheaval::ForceReplace);
+                    Some((at, AdminRequest::Replace { node, with, force }))
+                }
+                Upheaval::Rejoin => None,
+            },
+        }
+    }
+
+    /// Whether the latest ring shows that it was committed.
+    fn is_over(&self, upheaval: Upheaval, victim: usize) -> bool {
+        let saved = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.ring_file.lock().clone());
+        let main = saved.filter(|stored| stored.ring.members.len() > 1);
+        let Some(latest) = main.max_by_key(|stored| stored.ring.epoch) else {
+            return false;
+        };
+        let member = latest.ring.members.get(&self.nodes[victim].name);
+        match upheaval {
+            Upheaval::Replace => {
+                member.is_none_or(|m| matches!(m.status, Status::Leaving | Status::Exiting))
+            }
+            Upheaval::Rejoin => {
+                member.is_some_and(|m| m.incarnation == self.identity(victim).incarnation)
+            }
+            _ => member.is_none(),
+        }
+    }
+
+    /// In some lives somebody changes weights, marks the dead as down and gives up what is on the move.
+    pub(super) fn fidget(&mut self, step: usize) -> Option<(usize, AdminRequest)> {
+        if !self.options.fidgets || self.healed {
+            return None;
+        }
+        let at = self.rng.random_range(0..self.nodes.len());
+        let node = self.nodes[self.rng.random_range(0..self.nodes.len())]
+            .name
+            .clone();
+        let dead = self.nodes.iter().find(|node| node.running.is_none());
+        let dead = dead.map(|node| node.name.clone());
+        match (step % 6, dead) {
+            (0, _) => {
+                let weight = f64::from(self.rng.random_range(1..5)) / 2.0;
+                Some((at, AdminRequest::Weight { node, weight }))
+            }
+            (1, _) => Some((at, COMMIT)),
+            (2, _) if self.rng.random_range(0..3) == 0 => Some((at, AdminRequest::Cancel)),
+            // Whoever may have lost something waits for fewer when one is down: the operator's word is taken for it.
+            (_, Some(node)) if !self.catches_up() => Some((at, AdminRequest::Down { node })),
+            _ => None,
+        }
+    }
+}
