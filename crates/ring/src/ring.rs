@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::handoff::Handoff;
 use crate::keyspace::{DEFAULT_KEYSPACE, Keyspaces};
 use crate::member::{Member, NodeName, Status};
 use crate::slot::{Partition, PartitionCount, Slot};
@@ -159,6 +160,9 @@ pub struct Ring {
     /// The keyspaces, each with its floor.
     #[serde(default, skip_serializing_if = "Keyspaces::is_default")]
     pub keyspaces: Keyspaces,
+    /// What operators said about transfers.
+    #[serde(default, skip_serializing_if = "Handoff::is_default")]
+    pub handoff: Handoff,
 }
 
 impl Ring {
@@ -188,6 +192,7 @@ impl Ring {
             moves: BTreeMap::new(),
             staged: Vec::new(),
             keyspaces: Keyspaces::default(),
+            handoff: Handoff::default(),
         }
     }
 
@@ -238,6 +243,9 @@ impl Ring {
         }
         if !self.keyspaces.0.contains_key(&DEFAULT_KEYSPACE) {
             return Err(RingError::Inconsistent("it has no default keyspace"));
+        }
+        if !self.handoff.is_sound() {
+            return Err(RingError::Inconsistent("its limit of transfers is none"));
         }
         let next_ok = self.next.keys().all(|p| p.0 < q);
         let moves_ok = self.moves.iter().all(|(p, m)| {

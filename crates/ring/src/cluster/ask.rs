@@ -123,6 +123,7 @@ impl Cluster {
             AdminRequest::Commit { plan } => Wish::Commit(plan),
             AdminRequest::Clear => Wish::Clear,
             AdminRequest::Flush { keyspace, floor } => Wish::Flush { keyspace, floor },
+            AdminRequest::Handoff(change) => Wish::Handoff(change),
             // A join is asked for by the joiner itself, in a message of its own.
             AdminRequest::Join { .. } => return,
         };

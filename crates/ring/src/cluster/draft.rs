@@ -11,6 +11,7 @@ use super::learn::Sender;
 use super::message::{AdminReply, Body, JoinRequest, Report};
 use super::{AGAIN_MS, Cluster, Effect, Target};
 use crate::claimant;
+use crate::handoff::HandoffChange;
 use crate::member::{Incarnation, Member, NodeName, Status};
 use crate::moves;
 use crate::plan::{self, Refusal};
@@ -63,6 +64,7 @@ pub(super) enum Wish {
     Commit(Option<String>),
     Clear,
     Flush { keyspace: u32, floor: u64 },
+    Handoff(HandoffChange),
 }
 
 /// A ring to propose, with the requests that it grants.
@@ -100,10 +102,14 @@ impl Cluster {
     }
 
     /// Whether waiting collects nothing more for the next epoch: each move under way was reported, and there is one, or
-    /// else a plan to be carried out.
+    /// else a plan to be carried out. An operator who holds transfers, or lets them go on, means now.
     pub(super) fn is_all_ready(&self) -> bool {
         let moves = &self.stored.ring.moves;
         let is_commit = |pending: &Pending| matches!(pending.wish, Wish::Commit(_));
+        let means_now = |pending: &Pending| matches!(pending.wish, Wish::Handoff(_));
+        if self.desk.pending.iter().any(means_now) {
+            return true;
+        }
         if moves.is_empty() {
             return self.desk.pending.iter().any(is_commit);
         }
@@ -390,6 +396,11 @@ fn grant(ring: &Ring, wish: &Wish) -> Result<Ring, Refusal> {
                 let keyspace = *keyspace;
                 return Err(Refusal::NoSuchKeyspace { keyspace });
             }
+            Ok(draft)
+        }
+        Wish::Handoff(change) => {
+            let mut draft = ring.clone();
+            draft.handoff = draft.handoff.after(*change);
             Ok(draft)
         }
     }
