@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The most transfers at once that may be asked for: more would be no limit.
 pub const MOST_TRANSFERS: u16 = 1_024;
 
+/// What people are told of a transfer that is held, with the remedy.
+pub const PAUSED: &str = "paused: rkv cluster handoff resume";
+
 /// What holds for transfers. Named fields, so that a later version can add to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Handoff {

@@ -116,7 +116,7 @@ impl HintDrain {
         if !writes.is_empty() || now_ms < self.not_before_ms {
             return Ok(writes);
         }
-        if !cx.budget.allows(Urgency::Hint, now_ms) {
+        if cx.is_paused() || !cx.budget.allows(Urgency::Hint, now_ms) {
             return Ok(writes);
         }
         self.send_page(cx, copy.holding, ids, effects)?;

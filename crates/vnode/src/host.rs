@@ -388,6 +388,12 @@ impl Host {
         Ok(page.entries)
     }
 
+    /// How many transfers run here at once, in and out: as operators say, else as this node's configuration does.
+    pub fn transfers_at_once(&self) -> usize {
+        let said = self.view.load().ring().handoff;
+        said.limit_or(self.settings.transfers)
+    }
+
     /// The store that all copies lie in.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store

@@ -29,6 +29,8 @@ pub struct Options {
     pub flush_one_in: u32,
     /// Whether the last node leaves again.
     pub leaves: bool,
+    /// Whether operators hold transfers now and then, and bound how many run at once.
+    pub pauses: bool,
     /// What those who choose rings have to bear.
     pub council: Council,
     /// Whether to print what happens.
@@ -101,6 +103,7 @@ impl Options {
             // Most lives have none, so that what they show is not cut short by one.
             flush_one_in: if seed % 7 < 3 { 40 } else { 0 },
             leaves,
+            pauses: seed % 6 == 3,
             council: if stormy {
                 Council::STORM
             } else {

@@ -235,7 +235,10 @@ impl Actor {
             holding: &self.holding,
             vnode: &*self.vnode,
         };
-        for comparison in under_way(&mut self.leaving, &mut self.catch_up, &mut self.repair) {
+        // What is held begins no further stretch; a copy that catches up goes on, for reads need it.
+        let is_held = cx.is_paused() && !matches!(self.phase, Phase::CatchingUp { .. });
+        let all = under_way(&mut self.leaving, &mut self.catch_up, &mut self.repair);
+        for comparison in all.filter(|_| !is_held) {
             if let Err(error) = comparison.pump(cx, contents, &mut self.ids, effects) {
                 effects.push(Effect::Warn(error.to_string()));
             }

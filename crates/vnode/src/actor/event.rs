@@ -155,6 +155,11 @@ pub struct Cx<'a> {
 }
 
 impl Cx<'_> {
+    /// Whether operators hold transfers.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.view.ring().handoff.paused
+    }
+
     /// A page of a transfer leaves.
     pub(crate) fn spend(&self, urgency: Urgency, bytes: usize) {
         self.budget.spend(self.now_ms, bytes);

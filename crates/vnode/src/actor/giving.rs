@@ -119,7 +119,8 @@ impl Actor {
     fn begin_session(&mut self, cx: &Cx<'_>, listed: &Move, effects: &mut Vec<Effect>) {
         let startable = self.phase == Phase::Serving
             && self.giving.backoff.is_over(cx.now_ms)
-            && cx.view.is_up(&listed.to);
+            && cx.view.is_up(&listed.to)
+            && !cx.is_paused();
         if !startable {
             return;
         }

@@ -158,7 +158,9 @@ impl Actor {
     /// Sends the hints on their way, as far as their owners are there.
     pub(super) fn pump_hints(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         if self.hinting.drain.is_none() {
-            let idle = self.holding.hints() == 0 || !self.hinting.backoff.is_over(cx.now_ms);
+            let idle = self.holding.hints() == 0
+                || cx.is_paused()
+                || !self.hinting.backoff.is_over(cx.now_ms);
             if idle || !cx.view.ring().members.contains_key(cx.view.me()) {
                 return;
             }

@@ -57,7 +57,7 @@ impl Actor {
         let serves = self.phase == Phase::Serving && cx.has_entries;
         let quiet = cx.now_ms.saturating_sub(self.last_write_ms) >= QUIET_MS;
         let due = cx.now_ms >= self.repair.due_ms && self.repair.comparison.is_none();
-        if !serves || !quiet || !due || !cx.view.owns(self.id.partition) {
+        if !serves || !quiet || !due || cx.is_paused() || !cx.view.owns(self.id.partition) {
             return;
         }
         let interval_ms = match self.repair.suspect {

@@ -1,6 +1,7 @@
 //! This file answers: what does a node tell people about its copies?
 
 use rkv_ring::NodeName;
+use rkv_ring::handoff::PAUSED;
 use rkv_wire::message::{CopyReport, HintReport, Report, TransferKind, TransferReport};
 
 use super::Host;
@@ -62,6 +63,10 @@ struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
+    fn is_paused(&self) -> bool {
+        self.view.ring().handoff.paused
+    }
+
     fn copy(&self, report: &mut Report) {
         if self.actor.phase != Phase::Absent {
             report.copies.push(CopyReport {
@@ -119,11 +124,12 @@ impl Reporter<'_> {
         let done = progress.map(Progress::done).unwrap_or_default();
         let up = self.view.is_up(to);
         TransferReport {
-            active: drain.is_some() && up,
+            active: drain.is_some() && up && !self.is_paused(),
             keys_total: left.entries + done.entries,
             bytes_total: left.bytes + done.bytes,
             waiting_for: match drain {
                 _ if !up => Some(format!("{to}, which is not reachable")),
+                _ if self.is_paused() => Some(PAUSED.to_owned()),
                 None => Some("the next round of hints".to_owned()),
                 Some(_) => None,
             },
@@ -145,6 +151,7 @@ impl Reporter<'_> {
         let giving = &self.actor.giving;
         let waiting_for = match (&giving.out, &self.actor.phase) {
             (Some(out), _) if out.stage == Stage::Ready => Some("the next epoch".to_owned()),
+            _ if self.is_paused() => Some(PAUSED.to_owned()),
             (Some(_), _) => None,
             (None, Phase::CatchingUp { .. }) => Some("the source to catch up".to_owned()),
             (None, _) if !self.view.is_up(&listed.to) => {
@@ -159,7 +166,7 @@ impl Reporter<'_> {
             .map(|out| out.progress(totals, self.now_ms))
             .unwrap_or_default();
         Some(TransferReport {
-            active: out.is_some(),
+            active: out.is_some_and(|out| out.stage == Stage::Ready || !self.is_paused()),
             waiting_for,
             last_error: giving.backoff.trouble().cloned(),
             ..done_so_far(
@@ -191,10 +198,14 @@ impl Reporter<'_> {
             let last = last.min_by_key(|progress| progress.done().entries);
             let done = last.map(Progress::done).unwrap_or_default();
             let per_s = rate(last, self.now_ms);
-            (done, per_s, "the owner to cover the old copy")
+            let waiting_for = match self.is_paused() {
+                true => PAUSED,
+                false => "the owner to cover the old copy",
+            };
+            (done, per_s, waiting_for)
         };
         Some(TransferReport {
-            active: !leaving.proofs.is_empty(),
+            active: !leaving.proofs.is_empty() && !self.is_paused(),
             settled: true,
             waiting_for: Some(waiting_for.to_owned()),
             last_error: leaving.proofs.iter().find_map(|d| d.trouble.clone()),
@@ -209,8 +220,12 @@ impl Reporter<'_> {
         }
         let transfer = self.transfer(TransferKind::Repair, self.view.me());
         let Some(comparison) = self.actor.catching_up_with() else {
+            let waiting_for = match self.is_paused() {
+                true => format!("hints that its peers may hold ({PAUSED})"),
+                false => "its peers to answer".to_owned(),
+            };
             return Some(TransferReport {
-                waiting_for: Some("its peers to answer".to_owned()),
+                waiting_for: Some(waiting_for),
                 ..transfer
             });
         };
