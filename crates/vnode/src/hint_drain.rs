@@ -90,6 +90,11 @@ impl HintDrain {
         self.finished
     }
 
+    /// Whether it waits before it sends again.
+    pub fn is_resting(&self, now_ms: u64) -> bool {
+        now_ms < self.not_before_ms
+    }
+
     /// Sends the next page when the last one is settled. Writes to make here (hints dropped or rewritten, entries
     /// merged) are returned.
     pub fn pump(
