@@ -22,11 +22,11 @@ const RING_LINE: usize = 32;
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 /// A block's first line.
-fn title(text: &str) -> String {
+pub(crate) fn title(text: &str) -> String {
     format!("{:=^WIDTH$}\n", format!(" {text} "))
 }
 
-fn rule() -> String {
+pub(crate) fn rule() -> String {
     format!("{}\n", "-".repeat(WIDTH))
 }
 
@@ -375,7 +375,7 @@ pub(crate) fn can_stop(answer: &CanStop) -> String {
 }
 
 /// A size with a unit that a person can take in.
-fn bytes(size: u64) -> String {
+pub(crate) fn bytes(size: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match units.into_iter().find(|(unit, _)| size >= *unit) {
         Some((unit, name)) => format!("{:.1} {name}", size as f64 / unit as f64),
