@@ -16,6 +16,7 @@ pub(crate) mod kv;
 pub(crate) mod look;
 pub(crate) mod output;
 pub(crate) mod table;
+pub(crate) mod watch;
 
 use std::path::PathBuf;
 

@@ -23,6 +23,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use rkv_storage::BackendKind;
 
+use cli::documents::HandoffRequest;
 use cli::failure::Failure;
 use cli::output::Output;
 use cli::{End, Global, bench, cluster, completions, configuration, kv, look};
@@ -271,6 +272,20 @@ Example:
         #[arg(long)]
         watch: bool,
     },
+    /// Hold transfers, let them go on, or bound how many run at once; without a verb: what holds now
+    #[command(after_help = "\
+Holds for the whole cluster and survives restarts. Paused are moves, hints and anti-entropy; requests go on, and so does a
+copy that catches up, for reads need it.
+
+Examples:
+  rkv cluster handoff
+  rkv cluster handoff pause
+  rkv cluster handoff limit 4          on each node 4 in and 4 out, in place of transfers.limit
+  rkv cluster handoff limit default    as each node's transfers.limit says")]
+    Handoff {
+        #[command(subcommand)]
+        change: Option<Handoff>,
+    },
     /// Return when settled: one ring, no transfers, no hints for a reachable member
     #[command(after_help = "Example:\n  rkv cluster wait --timeout 2m")]
     Wait {
@@ -284,6 +299,31 @@ Example:
         #[arg(value_name = "NODE")]
         name: Option<String>,
     },
+}
+
+/// What is to hold for transfers.
+#[derive(Debug, Subcommand)]
+enum Handoff {
+    /// Hold moves, hints and anti-entropy
+    Pause,
+    /// Let them go on at once
+    Resume,
+    /// How many transfers each node runs at once, in and out
+    Limit {
+        /// 1 to 1024, or `default`: as each node's transfers.limit says
+        #[arg(value_name = "N", value_parser = cluster::limit)]
+        limit: cluster::Limit,
+    },
+}
+
+impl Handoff {
+    fn request(self) -> HandoffRequest {
+        match self {
+            Handoff::Pause => HandoffRequest::Pause,
+            Handoff::Resume => HandoffRequest::Resume,
+            Handoff::Limit { limit } => HandoffRequest::Limit { limit: limit.0 },
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -394,6 +434,7 @@ fn run_cluster(global: &Global, command: Cluster) -> Result<End, Failure> {
         Cluster::Ring { key } => look::ring(global, key.as_deref()),
         Cluster::Status => look::cluster_status(global),
         Cluster::Transfers { watch } => look::transfers(global, watch),
+        Cluster::Handoff { change } => cluster::handoff(global, change.map(Handoff::request)),
         Cluster::Wait { timeout } => look::wait(global, timeout),
         Cluster::CanStop { name } => look::can_stop(global, name.as_deref()),
     }
@@ -454,6 +495,11 @@ mod tests {
             "cluster status",
             "cluster transfers --watch",
             "cluster wait --timeout 5",
+            "cluster handoff",
+            "cluster handoff pause",
+            "cluster handoff resume --json",
+            "cluster handoff limit 4",
+            "cluster handoff limit default",
             "cluster can-stop node2",
             "get k --keyspace d --n 3 --r 2 --pr 1 --timeout 5s --context c -v",
             "put k v --n 3 --w 2 --pw 1 --timeout 250 --context c",
@@ -474,6 +520,9 @@ mod tests {
             "cluster zone node2",
             "cluster weight node2 heavy",
             "cluster repair",
+            "cluster handoff limit",
+            "cluster handoff limit 0",
+            "cluster handoff limit many",
             "keyspace list",
             "bench --workload e",
             "demo --backend dets",

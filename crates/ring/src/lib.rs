@@ -4,7 +4,7 @@
 //! that is not known to be chosen.
 //!
 //! In reading order: [`slot`] a key's place · [`member`] statuses and their legal moves · [`ring`] the
-//! document that says who owns what · [`keyspace`] which keyspaces there are, and what of each is dead · [`walk`] in what order a partition considers nodes · [`mod@claim`] members
+//! document that says who owns what · [`keyspace`] which keyspaces there are, and what of each is dead · [`handoff`] what operators said about transfers · [`walk`] in what order a partition considers nodes · [`mod@claim`] members
 //! to owners · [`mod@preflist`] who answers for a key · [`change`] what may be staged · [`plan`] staging, and what a commit would do ·
 //! [`refusal`] why not · [`moves`] which copies move · [`claimant`] who may write the next epoch ·
 //! [`cluster`] all of these as one machine.
@@ -13,6 +13,7 @@ pub mod change;
 pub mod claim;
 pub mod claimant;
 pub mod cluster;
+pub mod handoff;
 pub mod keyspace;
 pub mod member;
 pub mod moves;
@@ -27,6 +28,7 @@ pub use change::{Change, Removed};
 pub use claim::{Claimable, claim};
 pub use claimant::{Accepted, Acceptor, Ballot, Decree};
 pub use cluster::Cluster;
+pub use handoff::{Handoff, HandoffChange, MOST_TRANSFERS};
 pub use keyspace::{DEFAULT_KEYSPACE, Floors, Keyspaces};
 pub use member::{Addresses, Incarnation, Member, NodeName, Status};
 pub use moves::Transfer;

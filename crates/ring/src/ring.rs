@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, Removed};
+use crate::handoff::Handoff;
 use crate::keyspace::{DEFAULT_KEYSPACE, Keyspaces};
 use crate::member::{Incarnation, Member, NodeName, Status};
 use crate::slot::{Partition, PartitionCount, Slot};
@@ -160,6 +161,9 @@ pub struct Ring {
     /// The keyspaces, each with its floor.
     #[serde(default, skip_serializing_if = "Keyspaces::is_default")]
     pub keyspaces: Keyspaces,
+    /// What operators said about transfers.
+    #[serde(default, skip_serializing_if = "Handoff::is_default")]
+    pub handoff: Handoff,
 }
 
 impl Ring {
@@ -191,6 +195,7 @@ impl Ring {
             completed: BTreeMap::new(),
             removed: Vec::new(),
             keyspaces: Keyspaces::default(),
+            handoff: Handoff::default(),
         }
     }
 
@@ -241,6 +246,9 @@ impl Ring {
         }
         if !self.keyspaces.0.contains_key(&DEFAULT_KEYSPACE) {
             return Err(RingError::Inconsistent("it has no default keyspace"));
+        }
+        if !self.handoff.is_sound() {
+            return Err(RingError::Inconsistent("its limit of transfers is none"));
         }
         let next_ok = self.next.keys().all(|p| p.0 < q) && self.completed.keys().all(|p| p.0 < q);
         let moves_ok = self.moves.iter().all(|(p, m)| {

@@ -7,7 +7,9 @@ use rkv_ring::cluster::{
     AdminReply, AdminRequest, Body, Cluster, ClusterMessage, Config, Effect, EncodedRing, Event,
     Facts, Fault, Stored, Target,
 };
-use rkv_ring::{ClusterId, Epoch, Partition, Plan, Refusal, RingDigest, Status};
+use rkv_ring::{
+    ClusterId, Epoch, Handoff, HandoffChange, Partition, Plan, Refusal, RingDigest, Status,
+};
 
 fn join(peer: &str) -> AdminRequest {
     AdminRequest::Join {
@@ -175,13 +177,45 @@ fn a_flush_raises_the_floor_in_one_epoch_and_no_other_lowers_it() {
     assert_eq!(refused, Err(Refusal::NoSuchKeyspace { keyspace: 9 }));
 }
 
+/// Lost without it: one node goes on with transfers that another holds, or a later claimant forgets that they are held.
+#[test]
+fn what_holds_for_transfers_is_the_same_everywhere_and_outlives_its_claimant() {
+    let mut network = three();
+    let change = AdminRequest::Handoff;
+    assert!(network.ring("b").handoff.is_default());
+    assert!(network.answer("c", change(HandoffChange::Pause)).is_ok());
+    let limit = HandoffChange::Limit(Some(3));
+    assert!(network.answer("b", change(limit)).is_ok());
+    let epoch = network.ring("b").epoch;
+    assert!(network.answer("b", change(limit)).is_ok());
+    assert_eq!(network.ring("b").epoch, epoch, "nothing new, no epoch");
+    let held = Handoff {
+        paused: true,
+        limit: Some(3),
+    };
+    for node in ["a", "b", "c"] {
+        assert!(network.run_until(5_000, |n| n.ring(node).handoff == held));
+    }
+    let claimant = network.ring("b").claimant.clone();
+    assert_eq!(claimant.as_str(), "a");
+    network.crash(&name("a"));
+    let resumed = network.answer("c", change(HandoffChange::Resume));
+    let taken_over = resumed.is_ok()
+        || network.run_until(20_000, |n| n.ring("b").claimant != claimant)
+            && network.answer("c", change(HandoffChange::Resume)).is_ok();
+    assert!(taken_over);
+    let resumed = network.ring("c").handoff;
+    assert_eq!((resumed.paused, resumed.limit), (false, Some(3)));
+}
+
 /// Lost without it: a node that starts with the ring of a version before floors finds that nobody's digest is its own.
 #[test]
 fn a_ring_without_floors_is_written_as_it_was() {
     let network = three();
     let mut ring = rkv_ring::Ring::clone(network.ring("a"));
-    let has_table = |bytes: &[u8]| bytes.windows(9).any(|part| part == b"keyspaces");
-    assert!(!has_table(&ring.encode()));
+    let has = |bytes: &[u8], field: &[u8]| bytes.windows(field.len()).any(|part| part == field);
+    let has_table = |bytes: &[u8]| has(bytes, b"keyspaces");
+    assert!(!has_table(&ring.encode()) && !has(&ring.encode(), b"handoff"));
     ring.keyspaces.raise(0, 7);
     let bytes = ring.encode();
     assert!(has_table(&bytes));

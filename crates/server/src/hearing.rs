@@ -67,11 +67,15 @@ pub(crate) fn chat(
             }
             GossipEvent::Up(node) => {
                 tracing::info!(%node, "seems to be up");
-                engine.suspect(&node, true);
+                world
+                    .presence
+                    .heard(&node, true, |up| engine.suspect(&node, up));
             }
             GossipEvent::Down(node) => {
                 tracing::info!(%node, "seems to be down");
-                engine.suspect(&node, false);
+                world
+                    .presence
+                    .heard(&node, false, |up| engine.suspect(&node, up));
             }
         }
     })?;

@@ -58,6 +58,30 @@ impl Handler for Inbox {
         }
     }
 
+    fn refused(&self, name: &NodeName) {
+        let engine = self.engine.upgrade();
+        self.world.presence.refused(name, |up| {
+            tracing::info!(node = %name, "is gone: nobody listens at its address");
+            if let Some(engine) = engine {
+                engine.suspect(name, up);
+            }
+        });
+    }
+
+    fn appeared(&self, peer: &PeerInfo) {
+        let engine = self.engine.upgrade();
+        self.world.presence.appeared(&peer.name, |up| {
+            tracing::info!(node = %peer.name, "is there again");
+            if let Some(engine) = engine {
+                engine.suspect(&peer.name, up);
+            }
+        });
+    }
+
+    fn is_missed(&self, name: &NodeName) -> bool {
+        self.world.presence.is_heard(name)
+    }
+
     fn overloaded(&self, name: &NodeName, undelivered: Vec<Envelope>) {
         if let Some(engine) = self.engine.upgrade() {
             engine.unreachable(name, &undelivered);

@@ -15,6 +15,7 @@ mod hearing;
 mod inbox;
 pub mod node;
 mod opening;
+mod presence;
 mod request;
 mod routine;
 pub mod settings;

@@ -22,6 +22,8 @@ use rkv_wire::transport::{Peer, Transport};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::presence::Presence;
+
 /// Time does not begin at 0: one before the start must be expressible.
 const BEFORE_START_US: u64 = 10_000_000;
 
@@ -39,6 +41,8 @@ pub(crate) struct RealWorld {
     /// What is to be published, until gossip is there.
     facts: parking_lot::Mutex<Option<Facts>>,
     left: watch::Sender<bool>,
+    /// Who is there.
+    pub(crate) presence: Presence,
     runtime: Handle,
 }
 
@@ -61,6 +65,7 @@ impl RealWorld {
             gossip: OnceLock::new(),
             facts: parking_lot::Mutex::new(None),
             left,
+            presence: Presence::default(),
             runtime: Handle::current(),
         }
     }

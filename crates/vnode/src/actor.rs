@@ -41,6 +41,7 @@ use crate::catch_up::CatchUp;
 use crate::handoff_in::HandoffIn;
 use crate::holding::{Contents, Holding};
 use crate::phase::Phase;
+use crate::places::Place;
 use crate::vnode::Vnode;
 
 pub use absorbing::Lift;
@@ -85,6 +86,8 @@ pub struct Actor {
     pub(crate) hinting: Hinting,
     pub(crate) leaving: Leaving,
     catch_up: Option<CatchUp>,
+    /// Held while what it lacks is asked for.
+    catch_up_place: Option<Place>,
     repair: Repair,
     shrinking: Shrinking,
     sweep: Sweep,
@@ -124,6 +127,7 @@ impl Actor {
             hinting: Hinting::default(),
             leaving: Leaving::default(),
             catch_up: None,
+            catch_up_place: None,
             repair: Repair::default(),
             shrinking: Shrinking::default(),
             sweep: Sweep::default(),
@@ -245,6 +249,7 @@ impl Actor {
         self.relays.retain(|_, relay| relay.until_ms >= cx.now_ms);
         self.run_sweep(cx, effects);
         self.run_move(cx, effects);
+        self.watch_incoming(cx);
         self.run_drain(cx, effects);
         self.run_catch_up(cx, effects);
         self.run_repair(cx, effects);

@@ -82,6 +82,11 @@ impl Comparison {
         matches!(self.step, Step::Done)
     }
 
+    /// Whether it waits before it asks again.
+    pub fn is_resting(&self, now_ms: u64) -> bool {
+        matches!(self.step, Step::Ask { not_before_ms } if now_ms < not_before_ms)
+    }
+
     /// Whether an answer to `id` is meant for it.
     pub fn is_about(&self, id: RequestId) -> bool {
         match &self.step {

@@ -10,8 +10,12 @@ use bytes::Bytes;
 use rkv_ring::NodeName;
 use rkv_wire::message::{SessionId, Totals};
 
+use crate::places::Place;
+
 /// Early messages kept at most; a source's window is smaller, so more than this is no honest source.
 const EARLY: usize = 8192;
+/// How long a source may be silent and keep its place: longer than one is that gives up.
+const IDLE_MS: u64 = 5_000;
 
 /// Which of the two streams of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +50,14 @@ pub struct HandoffIn {
     stored: [u64; 2],
     early: [BTreeMap<u64, Bytes>; 2],
     mark: Option<Mark>,
+    /// Held while entries flow.
+    place: Option<Place>,
+    heard_ms: u64,
 }
 
 impl HandoffIn {
     /// A session from the beginning.
-    pub fn new(from: NodeName, session: SessionId) -> HandoffIn {
+    pub fn new(from: NodeName, session: SessionId, place: Place, now_ms: u64) -> HandoffIn {
         HandoffIn {
             from,
             session,
@@ -58,6 +65,26 @@ impl HandoffIn {
             stored: [0; 2],
             early: Default::default(),
             mark: None,
+            place: Some(place),
+            heard_ms: now_ms,
+        }
+    }
+
+    /// The source is there, or not to be expected to say anything.
+    pub fn note_heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
+    }
+
+    /// Others may come in: all is here.
+    pub fn give_place_back(&mut self) {
+        self.place = None;
+    }
+
+    /// The same when the source has said nothing for long: it may be gone, and others must not wait for it. When it goes
+    /// on after all, it does.
+    pub fn give_idle_place_back(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.heard_ms) >= IDLE_MS {
+            self.place = None;
         }
     }
 
@@ -115,6 +142,7 @@ impl HandoffIn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places::Places;
 
     fn totals(entries: u64) -> Totals {
         Totals {
@@ -127,7 +155,8 @@ mod tests {
     #[test]
     fn a_mark_is_judged_at_its_own_place() {
         let session = SessionId { boot: 1, number: 1 };
-        let mut handoff = HandoffIn::new("a".into(), session);
+        let place = Places::default().take_in(1).expect("it is free");
+        let mut handoff = HandoffIn::new("a".into(), session, place, 0);
         let mark = Mark {
             items: 1,
             forwards: 2,

@@ -191,7 +191,9 @@ impl HandoffOut {
     }
 
     fn may_send_page(&self, cx: &Cx<'_>) -> bool {
-        self.items_sent - self.items_took < WINDOW && cx.budget.allows(Urgency::Move, cx.now_ms)
+        self.items_sent - self.items_took < WINDOW
+            && !cx.is_paused()
+            && cx.budget.allows(Urgency::Move, cx.now_ms)
     }
 
     fn send_page(

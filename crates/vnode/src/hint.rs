@@ -147,6 +147,19 @@ impl Addressed {
         self.heads.iter().map(|(_, _, held)| held.entries).sum()
     }
 
+    /// Whether there are any that can leave now: `is_there` says who is. One that nobody is to get is dropped.
+    pub fn can_leave(
+        &self,
+        ring: RingId,
+        owners: &[NodeName],
+        is_there: impl Fn(&NodeName) -> bool,
+    ) -> bool {
+        self.heads.iter().any(|(written, missing, _)| {
+            let targets = targets(*written, missing, ring, owners);
+            targets.is_empty() || targets.iter().any(&is_there)
+        })
+    }
+
     /// How much each of today's owners is to get.
     pub fn targets(&self, ring: RingId, owners: &[NodeName]) -> BTreeMap<NodeName, Amount> {
         let mut all: BTreeMap<NodeName, Amount> = BTreeMap::new();

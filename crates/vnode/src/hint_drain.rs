@@ -90,6 +90,11 @@ impl HintDrain {
         self.finished
     }
 
+    /// Whether it waits before it sends again.
+    pub fn is_resting(&self, now_ms: u64) -> bool {
+        now_ms < self.not_before_ms
+    }
+
     /// Sends the next page when the last one is settled. Writes to make here (hints dropped or rewritten, entries
     /// merged) are returned.
     pub fn pump(
@@ -116,7 +121,7 @@ impl HintDrain {
         if !writes.is_empty() || now_ms < self.not_before_ms {
             return Ok(writes);
         }
-        if !cx.budget.allows(Urgency::Hint, now_ms) {
+        if cx.is_paused() || !cx.budget.allows(Urgency::Hint, now_ms) {
             return Ok(writes);
         }
         self.send_page(cx, copy.holding, ids, effects)?;

@@ -29,6 +29,7 @@ use crate::budget::Budget;
 use crate::fault::Fault;
 use crate::figures::{Counters, Figures};
 use crate::phase::Phase;
+use crate::places::Places;
 use crate::router::Route;
 use crate::settings::{Limits, Settings};
 use crate::view::View;
@@ -52,7 +53,7 @@ pub struct Host {
     world: Arc<dyn World>,
     store: Arc<dyn Store>,
     settings: Settings,
-    limits: Limits,
+    places: Places,
     sweeps: Limits,
     budget: Budget,
     figures: Counters,
@@ -123,7 +124,7 @@ impl Host {
             world,
             store,
             next_id: Mutex::new(settings.boot),
-            limits: Limits::new(settings.transfers),
+            places: Places::default(),
             sweeps: Limits::new(SWEEPS),
             budget: Budget::new(settings.bytes_per_s),
             figures: Counters::default(),
@@ -351,16 +352,17 @@ impl Host {
     /// Whether this node holds nothing that anybody waits for: no copy but empty ones, no hint.
     pub fn is_drained(&self) -> bool {
         let mut desks = self.services.iter().flat_map(|r| &r.desks);
-        desks.all(|desk| {
-            let actor = desk.actor.lock();
-            matches!(actor.phase, Phase::Absent) && actor.holding.hints() == 0
-        })
+        let is_empty =
+            |actor: &Actor| matches!(actor.phase, Phase::Absent) && actor.holding.hints() == 0;
+        desks.all(|desk| self.look(desk, is_empty))
     }
 
     /// Comparisons that found something to mend since the start.
     pub fn repairs(&self) -> u64 {
         let desks = self.services.iter().flat_map(|r| &r.desks);
-        desks.map(|desk| desk.actor.lock().repairs).sum()
+        desks
+            .map(|desk| self.look(desk, |actor| actor.repairs))
+            .sum()
     }
 
     /// What was done since the start, and what waits now.
@@ -372,8 +374,7 @@ impl Host {
     /// Looks at one copy: for tests and checks that observe from outside.
     pub fn inspect<T>(&self, copy: CopyId, look: impl FnOnce(&Phase, &Actor) -> T) -> Option<T> {
         let desk = self.desk(copy)?;
-        let actor = desk.actor.lock();
-        Some(look(&actor.phase, &actor))
+        Some(self.look(desk, |actor| look(&actor.phase, actor)))
     }
 
     /// What one copy shows to whoever reads it: for tests and checks that observe from outside.
@@ -386,6 +387,12 @@ impl Host {
         let all = usize::MAX;
         let page = actor.holding.page(&*self.store, &from, &to, all, all)?;
         Ok(page.entries)
+    }
+
+    /// How many transfers run here at once, in and out: as operators say, else as this node's configuration does.
+    pub fn transfers_at_once(&self) -> usize {
+        let said = self.view.load().ring().handoff;
+        said.limit_or(self.settings.transfers)
     }
 
     /// The store that all copies lie in.

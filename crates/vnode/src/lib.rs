@@ -8,7 +8,7 @@
 //! persisted state · [`holding`] what it holds, and [`mask`] what of that is dead · [`handoff_out`] and [`handoff_in`] the two sides of a move · [`hint`]
 //! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] and [`stretch`] two copies brought to
 //! cover each other · [`catch_up`] when a copy that came back counts again · [`progress`] how far a transfer is ·
-//! [`budget`] how many bytes transfers may send, and [`courtesy`] how much of a node's time they take · [`figures`] what was done so far ·
+//! [`places`] how many transfers run at once · [`budget`] how many bytes they may send, and [`courtesy`] how much of a node's time they take · [`figures`] what was done so far ·
 //! [`trial`] a cluster in one process, to try a service · [`settings`],
 //! [`world`], [`fault`], [`ping`].
 
@@ -28,6 +28,7 @@ pub mod host;
 pub mod mask;
 pub mod phase;
 pub mod ping;
+pub mod places;
 pub mod progress;
 pub mod router;
 pub mod settings;

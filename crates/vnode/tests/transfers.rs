@@ -1,12 +1,18 @@
-//! What a node tells people about its transfers: two nodes, a network and a clock that the test moves.
+//! What a node tells people about its transfers, and whose turn it is: two nodes or three, a network and a clock that the
+//! test moves.
 
 mod two;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rkv_wire::message::{Answer, Role, TransferKind};
+use rkv_ring::handoff::HandoffChange;
+use rkv_vnode::ping::Ping;
+use rkv_vnode::trial::{SETTINGS, Trial};
+use rkv_vnode::{Service, Settings};
+use rkv_wire::message::{Answer, Message, Role, TransferKind};
 
-use two::Two;
+use two::{Largest, Two};
 
 /// Lost without it: nobody knows how far a move is, how long it takes, or that what moves nothing is no move.
 #[test]
@@ -143,4 +149,58 @@ fn a_node_sends_no_more_than_it_may() {
         took_ms < least_ms * 5 / 4 + 2_000,
         "{took_ms} ms for {bytes} bytes: it starves"
     );
+}
+
+/// Lost without it: a node that joins takes a copy in from each of the others at once, or two that are full wait for each
+/// other for ever.
+#[test]
+fn a_target_takes_in_no_more_than_its_limit() {
+    let services = || -> Vec<Arc<dyn Service>> { vec![Arc::new(Ping), Arc::new(Largest)] };
+    let settings = Settings {
+        transfers: 4,
+        ..SETTINGS
+    };
+    let mut trial = Trial::found("a", 1, settings, services);
+    trial.join("b");
+    trial.start("c");
+    let mut ring = trial.joined("c");
+    assert!(ring.moves.len() > 1, "{:?}", ring.moves);
+    ring.handoff = ring.handoff.after(HandoffChange::Limit(Some(1)));
+    trial.adopt(ring);
+    let (mut under_way, mut most, mut full) = (BTreeSet::new(), 0, 0);
+    let mut told = BTreeSet::new();
+    let end_ms = trial.now_ms() + 20_000;
+    while !trial.ring.moves.is_empty() {
+        assert!(trial.now_ms() < end_ms, "the moves do not end");
+        trial.tick();
+        while let Some(on_its_way) = trial.next() {
+            match &on_its_way.2 {
+                Message::HandoffOpened {
+                    copy,
+                    refused: None,
+                    ..
+                } => {
+                    under_way.insert(*copy);
+                }
+                Message::HandoffOpened { full: true, .. } => full += 1,
+                Message::HandoffMarked {
+                    copy, equal: true, ..
+                } => {
+                    under_way.remove(copy);
+                }
+                _ => {}
+            }
+            most = most.max(under_way.len());
+            trial.arrive(on_its_way);
+        }
+        for node in ["a", "b"] {
+            let transfers = trial.host(node).report().transfers;
+            told.extend(transfers.into_iter().filter_map(|t| t.waiting_for));
+        }
+        trial.complete_ready();
+    }
+    assert_eq!(most, 1, "one at once");
+    assert!(full > 0, "somebody was put off");
+    let why = "c takes 1 at once (transfers.limit)";
+    assert!(told.contains(why), "{told:?}");
 }

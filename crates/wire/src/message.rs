@@ -258,6 +258,9 @@ pub enum Message {
         session: SessionId,
         /// Why not, in words for people.
         refused: Option<String>,
+        /// Whether that is only because others come in: there may be a place at any moment.
+        #[serde(default)]
+        full: bool,
     },
     /// A: entries of its snapshot, in the body. Merged, never overwriting.
     HandoffItems {

@@ -52,6 +52,22 @@ pub trait Handler: Send + Sync + 'static {
     /// have left. Called again for what is sent within the back-off; after it a send tries anew.
     fn unreachable(&self, name: &NodeName, undelivered: Vec<Envelope>);
 
+    /// Nobody listens at the address of `name`: it is gone, whatever else is heard of it.
+    fn refused(&self, name: &NodeName) {
+        let _ = name;
+    }
+
+    /// `peer` has just proved to be there.
+    fn appeared(&self, peer: &PeerInfo) {
+        let _ = peer;
+    }
+
+    /// Whether to find out at once, with nothing to send, if `name` is there whose connection was lost or refused.
+    fn is_missed(&self, name: &NodeName) -> bool {
+        let _ = name;
+        false
+    }
+
     /// These never left although `name` is there: its queue was full, or they break a bound. Treated as unreachable
     /// unless told otherwise.
     fn overloaded(&self, name: &NodeName, undelivered: Vec<Envelope>) {

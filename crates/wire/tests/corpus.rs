@@ -181,6 +181,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 copy,
                 session,
                 refused: Some("no".into()),
+                full: true,
             },
         ),
         (

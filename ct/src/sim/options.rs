@@ -33,6 +33,8 @@ pub struct Options {
     pub upheaval: Option<Upheaval>,
     /// Whether somebody changes weights, marks the dead as down and gives up what is on the move.
     pub fidgets: bool,
+    /// Whether operators hold transfers now and then, and bound how many run at once.
+    pub pauses: bool,
     /// What those who choose rings have to bear.
     pub council: Council,
     /// Whether to print what happens.
@@ -138,6 +140,7 @@ impl Options {
             leaves,
             upheaval,
             fidgets: seed % 4 == 2 && seed % 5 != 4,
+            pauses: seed % 6 == 3,
             council: if stormy {
                 Council::STORM
             } else {

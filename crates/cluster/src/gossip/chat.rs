@@ -23,6 +23,9 @@ const KEY: &str = "rkv";
 const MAX_VALUE: usize = 8 << 10;
 /// Rounds between two looks for seeds that are not heard from.
 const SEED_ROUNDS: u32 = 5;
+/// How many times the usual pause between two signs of life a node may be silent. With rounds of 100 ms it is suspected after
+/// some 1.4 s: a process that is held up for a second by others on its machine is not.
+const PHI: f64 = 12.0;
 /// How long the dead are remembered.
 const GRACE: Duration = Duration::from_secs(15 * 60);
 
@@ -170,10 +173,10 @@ async fn run(
         listen_addr: config.listen,
         seed_nodes: config.seeds.clone(),
         failure_detector_config: FailureDetectorConfig {
-            phi_threshold: 8.0,
+            phi_threshold: PHI,
             sampling_window_size: 100,
             max_interval: config.interval * 20,
-            initial_interval: config.interval * 2,
+            initial_interval: config.interval,
             dead_node_grace_period: GRACE,
         },
         marked_for_deletion_grace_period: GRACE,

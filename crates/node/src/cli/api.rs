@@ -16,6 +16,8 @@
 //! | `POST /v1/cluster/cancel` | `{}` | `Cancelled {ok, cancelled, epoch}` |
 //! | `POST /v1/cluster/commit` | `CommitRequest {plan?}` | `Committed {ok, plan, epoch, transfers}` |
 //! | `POST /v1/cluster/clear` | `{}` | `Cleared {ok, cleared}` |
+//! | `GET /v1/cluster/handoff` | | `HandoffSetting` |
+//! | `POST /v1/cluster/handoff` | `HandoffRequest {action: "pause", "resume" or "limit", limit?}` | `HandoffSetting` |
 //! | `GET /v1/cluster/plan` | | `Plan` |
 //! | `GET /v1/cluster/members` | | `Members` |
 //! | `GET /v1/cluster/status` | | `ClusterStatus` |

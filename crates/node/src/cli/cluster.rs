@@ -5,11 +5,12 @@ use serde_json::json;
 
 use super::api::ANSWER_WITHIN;
 use super::documents::{
-    AboutNode, Cancelled, Change, Cleared, CommitRequest, Committed, JoinRequest, LeaveRequest,
-    MarkedDown, RecoverRequest, Recovered, ReplaceRequest, Staged, WeightRequest, ZoneRequest,
+    AboutNode, Cancelled, Change, Cleared, CommitRequest, Committed, HandoffRequest, HandoffSetting,
+    JoinRequest, LeaveRequest, MarkedDown, RecoverRequest, Recovered, ReplaceRequest, Staged,
+    WeightRequest, ZoneRequest,
 };
 use super::failure::Failure;
-use super::{End, Global};
+use super::{End, Global, table};
 use crate::config::keys;
 
 /// `rkv cluster join PEER`.
@@ -160,6 +161,18 @@ pub(crate) fn commit(global: &Global, plan: Option<String>) -> Result<End, Failu
     Ok(End::Done)
 }
 
+/// `rkv cluster handoff [pause|resume|limit N]`; without a verb it shows what holds.
+pub(crate) fn handoff(global: &Global, change: Option<HandoffRequest>) -> Result<End, Failure> {
+    let (node, output) = (global.node()?, global.output());
+    let answer = match change {
+        Some(change) => node.post("/v1/cluster/handoff", &change, ANSWER_WITHIN)?,
+        None => node.get("/v1/cluster/handoff", &[])?,
+    };
+    let setting: HandoffSetting = answer.read()?;
+    output.result(&answer.0, || table::handoff(&setting))?;
+    Ok(End::Done)
+}
+
 /// `rkv cluster clear`.
 pub(crate) fn clear(global: &Global) -> Result<End, Failure> {
     let (node, output) = (global.node()?, global.output());
@@ -170,4 +183,26 @@ pub(crate) fn clear(global: &Global) -> Result<End, Failure> {
         count => format!("Cleared staged cluster changes: {count}\n"),
     })?;
     Ok(End::Done)
+}
+
+/// How many transfers at once; `None`: as each node's configuration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<u64>);
+
+/// Reads `N` or `default`.
+pub(crate) fn limit(text: &str) -> Result<Limit, String> {
+    if text == "default" {
+        return Ok(Limit(None));
+    }
+    let most = rkv_ring::MOST_TRANSFERS;
+    let limit = text
+        .parse()
+        .ok()
+        .filter(|limit| (1..=u64::from(most)).contains(limit));
+    let Some(limit) = limit else {
+        return Err(format!(
+            "1 to {most} or `default`; to hold all transfers: rkv cluster handoff pause"
+        ));
+    };
+    Ok(Limit(Some(limit)))
 }

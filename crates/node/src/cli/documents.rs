@@ -243,6 +243,9 @@ pub(crate) struct ClusterStatus {
     pub(crate) hints: u64,
     /// Members that cannot be reached.
     pub(crate) unreachable: Vec<String>,
+    /// Whether operators hold transfers.
+    #[serde(default)]
+    pub(crate) handoff_paused: bool,
 }
 
 /// `GET /v1/cluster/ring`.
@@ -406,6 +409,35 @@ pub(crate) struct Committed {
     pub(crate) transfers: u64,
 }
 
+/// `POST /v1/cluster/handoff`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub(crate) enum HandoffRequest {
+    /// Hold moves, hints and anti-entropy.
+    Pause,
+    /// Let them go on.
+    Resume,
+    /// So many at once on each node, in and out; null: as each node's configuration says.
+    Limit {
+        /// 1 or more.
+        limit: Option<u64>,
+    },
+}
+
+/// `GET /v1/cluster/handoff`, and the answer to a change of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HandoffSetting {
+    /// Whether transfers are held.
+    pub(crate) paused: bool,
+    /// How many at once on the node that answers.
+    pub(crate) limit: u64,
+    /// Whether operators said so, for all nodes.
+    pub(crate) limit_is_set: bool,
+    /// The ring's number.
+    #[serde(default)]
+    pub(crate) epoch: u64,
+}
+
 /// The answer to clear.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cleared {
@@ -514,6 +546,9 @@ pub(crate) struct Status {
     /// Hints held anywhere.
     #[serde(default)]
     pub(crate) hints: Option<u64>,
+    /// Whether operators hold transfers.
+    #[serde(default)]
+    pub(crate) handoff_paused: bool,
     /// What an operator should look at: folders set aside, a configuration that differs from the ring, a full disk.
     #[serde(default)]
     pub(crate) warnings: Vec<String>,

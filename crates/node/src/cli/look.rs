@@ -1,6 +1,5 @@
 //! This file answers: what does the cluster look like now?
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -12,6 +11,7 @@ use super::documents::{
 };
 use super::failure::{Failure, Kind};
 use super::output::Output;
+use super::watch::Watch;
 use super::{End, Global, table};
 
 /// How often `cluster wait` asks.
@@ -94,17 +94,17 @@ pub(crate) fn cluster_status(global: &Global) -> Result<End, Failure> {
 /// `rkv cluster transfers [--watch]`: watching ends when there are none.
 pub(crate) fn transfers(global: &Global, watch: bool) -> Result<End, Failure> {
     let (node, output) = (global.node()?, global.output());
+    let mut blocks = Watch::default();
     loop {
         let answer = node.get("/v1/cluster/transfers", &[])?;
         let list: Transfers = answer.read()?;
-        if watch && output.is_terminal() && !output.is_json() {
-            output.bytes(b"\x1b[H\x1b[2J")?;
-        }
-        output.result(&answer.0, || table::transfers(&list.transfers))?;
+        output.result(&answer.0, || match watch {
+            true => blocks.draw(&list.transfers, &output),
+            false => table::transfers(&list.transfers),
+        })?;
         if !watch || list.transfers.is_empty() {
             return Ok(End::Done);
         }
-        let _ = std::io::stdout().flush();
         std::thread::sleep(WATCH);
     }
 }

@@ -6,6 +6,14 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use super::failure::{Failure, Kind};
 
+/// What a colour means: well, beware, ill; each is its number on terminals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+}
+
 /// Where what a command has to say goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -89,15 +97,20 @@ impl Output {
 
     /// A health word, coloured for who looks at a terminal.
     pub(crate) fn health(&self, word: &str) -> String {
-        if !self.colour {
-            return word.to_owned();
-        }
         let colour = match word {
-            "ok" => 32,
-            "degraded" => 33,
-            _ => 31,
+            "ok" => Colour::Green,
+            "degraded" => Colour::Yellow,
+            _ => Colour::Red,
         };
-        format!("\x1b[{colour}m{word}\x1b[0m")
+        self.paint(colour, word)
+    }
+
+    /// `text`, coloured for who looks at a terminal.
+    pub(crate) fn paint(&self, colour: Colour, text: &str) -> String {
+        match self.colour {
+            true => format!("\x1b[{}m{text}\x1b[0m", colour as u8),
+            false => text.to_owned(),
+        }
     }
 }
 

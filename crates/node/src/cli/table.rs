@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use rkv_ring::handoff::PAUSED;
+
 use super::documents::{
-    CanStop, Change, ClusterStatus, KeyPlace, Member, Plan, PlannedTransfer, Replica, RingTable,
-    Status, Transfer,
+    CanStop, Change, ClusterStatus, HandoffSetting, KeyPlace, Member, Plan, PlannedTransfer,
+    Replica, RingTable, Status, Transfer,
 };
 
 /// Columns of every block.
@@ -20,11 +22,11 @@ const RING_LINE: usize = 32;
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 /// A block's first line.
-fn title(text: &str) -> String {
+pub(crate) fn title(text: &str) -> String {
     format!("{:=^WIDTH$}\n", format!(" {text} "))
 }
 
-fn rule() -> String {
+pub(crate) fn rule() -> String {
     format!("{}\n", "-".repeat(WIDTH))
 }
 
@@ -272,6 +274,24 @@ pub(crate) fn transfers(transfers: &[Transfer]) -> String {
     text + &format!("Active:{active} / Waiting:{}\n", transfers.len() - active)
 }
 
+/// The block `Handoff`: what holds for transfers.
+pub(crate) fn handoff(setting: &HandoffSetting) -> String {
+    let state = if setting.paused { PAUSED } else { "running" };
+    let whose = match setting.limit_is_set {
+        true => "on each node (rkv cluster handoff limit)",
+        false => "on this node (transfers.limit of its configuration)",
+    };
+    let rows = [
+        ("Transfers", state.to_owned()),
+        ("At once", format!("{} in, {0} out, {whose}", setting.limit)),
+    ];
+    let mut text = title("Handoff");
+    for (name, value) in rows {
+        let _ = writeln!(text, "{:<14}{value}", format!("{name}:"));
+    }
+    text
+}
+
 /// How far the cluster is from settled.
 pub(crate) fn cluster_status(status: &ClusterStatus) -> String {
     let yes = |it| if it { "yes" } else { "no" };
@@ -295,7 +315,10 @@ pub(crate) fn cluster_status(status: &ClusterStatus) -> String {
         ("Hints", status.hints.to_string()),
         ("Unreachable", unreachable),
     ];
-    for (name, value) in rows {
+    let held = status
+        .handoff_paused
+        .then(|| ("Handoff", PAUSED.to_owned()));
+    for (name, value) in rows.into_iter().chain(held) {
         let _ = writeln!(text, "{:<14}{value}", format!("{name}:"));
     }
     text
@@ -312,6 +335,9 @@ pub(crate) fn unsettled(status: &ClusterStatus) -> String {
             "{} transfers pending, {} active",
             status.transfers_pending, status.transfers_active
         ));
+    }
+    if status.handoff_paused {
+        reasons.push(format!("transfers are {PAUSED}"));
     }
     if status.hints > 0 {
         reasons.push(format!("{} hints", status.hints));
@@ -353,6 +379,9 @@ pub(crate) fn status(status: &Status, health: &str) -> String {
     if let Some(hints) = status.hints {
         row("Hints", hints.to_string());
     }
+    if status.handoff_paused {
+        row("Handoff", PAUSED.to_owned());
+    }
     for warning in &status.warnings {
         let _ = writeln!(text, "WARNING: {warning}");
     }
@@ -378,7 +407,7 @@ pub(crate) fn can_stop(answer: &CanStop) -> String {
 }
 
 /// A size with a unit that a person can take in.
-fn bytes(size: u64) -> String {
+pub(crate) fn bytes(size: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match units.into_iter().find(|(unit, _)| size >= *unit) {
         Some((unit, name)) => format!("{:.1} {name}", size as f64 / unit as f64),

@@ -16,6 +16,7 @@ mod change;
 mod door;
 mod error;
 mod faults;
+mod handoff;
 mod health;
 mod input;
 mod kv;
@@ -112,6 +113,10 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .route("/cluster/recover", post(change::recover))
         .route("/cluster/commit", post(change::commit))
         .route("/cluster/clear", post(change::clear))
+        .route(
+            "/cluster/handoff",
+            get(handoff::show).post(handoff::replace),
+        )
         .route("/ping", post(ping::ping))
         .route("/kv/get", post(kv::get))
         .route("/kv/put", post(kv::put))

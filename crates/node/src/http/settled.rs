@@ -27,6 +27,8 @@ pub(super) struct Settled {
     /// Keys for which somebody holds a hint, once for each holder.
     hints: u64,
     unreachable: Vec<NodeName>,
+    /// Whether operators hold transfers.
+    handoff_paused: bool,
 }
 
 fn document(survey: &Survey) -> Settled {
@@ -57,6 +59,7 @@ fn document(survey: &Survey) -> Settled {
             .filter(|(name, m)| m.status != Status::Joining && !survey.view.is_up(name))
             .map(|(name, _)| name.clone())
             .collect(),
+        handoff_paused: ring.handoff.paused,
     }
 }
 
@@ -83,6 +86,7 @@ mod tests {
             json!({
                 "settled": true, "ring_ready": true, "epoch": 1, "ring_digest": digest,
                 "transfers_pending": 0, "transfers_active": 0, "hints": 0, "unreachable": ["node3"],
+                "handoff_paused": false,
             })
         );
     }

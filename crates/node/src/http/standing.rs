@@ -85,6 +85,8 @@ pub(super) struct Overview {
     claimant: NodeName,
     /// Keys for which somebody holds a hint, once for each holder.
     hints: u64,
+    /// Whether operators hold transfers.
+    handoff_paused: bool,
     partitions: Partitions,
     members: Vec<Member>,
     transfers: Vec<Transfer>,
@@ -100,6 +102,7 @@ fn overview(survey: &Survey) -> Overview {
         epoch: ring.epoch,
         claimant: ring.claimant.clone(),
         hints: survey.hints(),
+        handoff_paused: ring.handoff.paused,
         partitions,
         members: members(survey),
         transfers: transfers(survey),

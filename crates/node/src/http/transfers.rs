@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use rkv_ring::handoff::PAUSED;
 use rkv_ring::{NodeName, Partition, moves};
 use rkv_vnode::ping::PING;
 use rkv_wire::message::{HintReport, Report, TransferKind, TransferReport};
@@ -115,6 +116,8 @@ fn unreported(survey: &Survey, reported: &[Transfer]) -> Vec<Transfer> {
             let is_first = under_way.is_some_and(|m| m.to == planned.to);
             let waiting_for = if !is_first {
                 "the move before it in this partition".to_owned()
+            } else if ring.handoff.paused {
+                PAUSED.to_owned()
             } else if survey.view.is_up(&planned.from) {
                 format!("{} to begin", planned.from)
             } else {

@@ -68,6 +68,11 @@ impl Wish {
     fn is_commit(&self) -> bool {
         matches!(self, Wish::Admin(AdminRequest::Commit { .. }))
     }
+
+    /// Whether an operator means now: transfers are held, or go on.
+    fn is_about_handoff(&self) -> bool {
+        matches!(self, Wish::Admin(AdminRequest::Handoff(_)))
+    }
 }
 
 /// A ring to propose, with the requests that it grants.
@@ -105,10 +110,14 @@ impl Cluster {
     }
 
     /// Whether waiting collects nothing more for the next epoch: each move under way was reported, and there is one, or
-    /// else a plan to be carried out.
+    /// else a plan to be carried out. An operator who holds transfers, or lets them go on, means now.
     pub(super) fn is_all_ready(&self) -> bool {
         let moves = &self.stored.ring.moves;
         let is_commit = |pending: &Pending| pending.wish.is_commit();
+        let means_now = |pending: &Pending| pending.wish.is_about_handoff();
+        if self.desk.pending.iter().any(means_now) {
+            return true;
+        }
         if moves.is_empty() {
             return self.desk.pending.iter().any(is_commit);
         }
@@ -410,7 +419,12 @@ impl Cluster {
                     Err(Refusal::NoSuchKeyspace { keyspace })
                 }
             }
-            // Neither waits for an epoch of this cluster.
+            AdminRequest::Handoff(change) => {
+                let mut draft = ring.clone();
+                draft.handoff = draft.handoff.after(*change);
+                Ok(draft)
+            }
+            // None of these waits for an epoch of this cluster.
             AdminRequest::Join { .. } | AdminRequest::Recover { .. } | AdminRequest::Plan => {
                 Ok(ring.clone())
             }

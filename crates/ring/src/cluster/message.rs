@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::claimant::{Ballot, Decree};
+use crate::handoff::HandoffChange;
 use crate::member::{Addresses, Incarnation, Member, NodeName};
 use crate::plan::{Plan, Refusal};
 use crate::ring::{ClusterId, Epoch, Ring, RingDigest, RingError, RingId};
@@ -289,6 +290,8 @@ pub enum AdminRequest {
         /// Hybrid time.
         floor: u64,
     },
+    /// Hold transfers, let them go on, or bound them. Nothing is staged.
+    Handoff(HandoffChange),
 }
 
 /// What came of an operator's request.

@@ -6,6 +6,9 @@ const FIRST_MS: u64 = 100;
 /// the new ring yet.
 const PATIENT_TRIES: u32 = 3;
 
+/// How soon a target is asked again that takes others in.
+const FULL_MS: u64 = 200;
+
 /// Trouble of a transfer and when to try again.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
@@ -15,6 +18,8 @@ pub(crate) struct Backoff {
     last_error: Option<String>,
     /// Why the other side was not ready, since it was last.
     not_ready: Option<String>,
+    /// That the other side takes others in now.
+    full: Option<String>,
 }
 
 impl Backoff {
@@ -35,12 +40,21 @@ impl Backoff {
         self.pause(now_ms);
         self.refusals += 1;
         self.not_ready = Some(why);
+        self.full = None;
+    }
+
+    /// The other side takes others in: that is no trouble, and soon over.
+    pub(super) fn come_again(&mut self, now_ms: u64, why: String) {
+        self.began();
+        self.not_before_ms = now_ms + FULL_MS;
+        self.full = Some(why);
     }
 
     /// The other side is ready.
     pub(super) fn began(&mut self) {
         self.refusals = 0;
         self.not_ready = None;
+        self.full = None;
     }
 
     pub(super) fn is_over(&self, now_ms: u64) -> bool {
@@ -66,6 +80,11 @@ impl Backoff {
     /// Whether the other side was not ready last.
     pub(super) fn is_refused(&self) -> bool {
         self.not_ready.is_some()
+    }
+
+    /// That the other side takes others in, if that is what is waited for.
+    pub(super) fn full(&self) -> Option<&String> {
+        self.full.as_ref()
     }
 
     /// What people should know of what went wrong.

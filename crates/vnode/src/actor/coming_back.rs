@@ -13,6 +13,7 @@ impl Actor {
     pub(super) fn run_catch_up(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         let Phase::CatchingUp { lost, .. } = self.phase else {
             self.catch_up = None;
+            self.catch_up_place = None;
             return;
         };
         let catch_up = self
@@ -35,6 +36,7 @@ impl Actor {
             )));
         }
         self.catch_up = None;
+        self.catch_up_place = None;
         self.enter(cx, Phase::Serving, Then::Nothing, effects);
     }
 

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
-use rkv_wire::message::{Answer, Message, RequestId};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId};
 
 use super::leaving::Leaving;
 use super::repair::Repair;
@@ -16,6 +16,7 @@ use crate::catch_up::CatchUp;
 use crate::compare::{Compared, Comparison};
 use crate::holding::Contents;
 use crate::phase::Phase;
+use crate::places::{Place, Turn};
 use crate::stretch::{self, FILL_BYTES, Stretch};
 
 /// All comparisons of a copy that are under way.
@@ -30,6 +31,23 @@ fn under_way<'a>(
         .iter_mut()
         .chain(catch_up)
         .chain(&mut repair.comparison)
+}
+
+/// The comparison, if it has a place to run in or gets one. None is kept by one that is done, held or waits.
+fn with_place<'a>(
+    comparison: Option<&'a mut Comparison>,
+    place: &mut Option<Place>,
+    cx: &Cx<'_>,
+    (turn, copy): (Turn, CopyId),
+) -> Option<&'a mut Comparison> {
+    let wants = |c: &&mut Comparison| !c.is_done() && !c.is_resting(cx.now_ms);
+    let comparison = comparison.filter(wants);
+    match &comparison {
+        None => *place = None,
+        Some(_) if place.is_none() => *place = cx.take_out(turn, copy),
+        Some(_) => {}
+    }
+    comparison.filter(|_| place.is_some())
 }
 
 impl Actor {
@@ -235,7 +253,19 @@ impl Actor {
             holding: &self.holding,
             vnode: &*self.vnode,
         };
-        for comparison in under_way(&mut self.leaving, &mut self.catch_up, &mut self.repair) {
+        // What is held begins no further stretch; a copy that catches up goes on, for reads need it.
+        let is_held = cx.is_paused();
+        let proofs = self.leaving.proofs.iter_mut().filter(|_| !is_held);
+        let catch_up = self.catch_up.as_mut().and_then(CatchUp::comparison_mut);
+        let catch_up = with_place(
+            catch_up,
+            &mut self.catch_up_place,
+            cx,
+            (Turn::CatchUp, self.id),
+        );
+        let repair = self.repair.comparison.as_mut().filter(|_| !is_held);
+        let repair = with_place(repair, &mut self.repair.place, cx, (Turn::Repair, self.id));
+        for comparison in proofs.chain(catch_up).chain(repair) {
             if let Err(error) = comparison.pump(cx, contents, &mut self.ids, effects) {
                 effects.push(Effect::Warn(error.to_string()));
             }

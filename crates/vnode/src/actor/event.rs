@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use rkv_ring::NodeName;
 use rkv_storage::{Batch, Error, Store};
-use rkv_wire::message::{Answer, Command, Message, RequestId, Role};
+use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId, Role};
 
 use crate::budget::{Budget, Urgency};
 use crate::figures::Counters;
 use crate::phase::Phase;
+use crate::places::{Place, Places, Turn};
 use crate::settings::{Limits, Settings};
 use crate::view::View;
 
@@ -137,8 +138,8 @@ pub struct Cx<'a> {
     pub store: &'a dyn Store,
     /// What the configuration says.
     pub settings: &'a Settings,
-    /// How many transfers at once.
-    pub limits: &'a Limits,
+    /// Where transfers take their places.
+    pub places: &'a Places,
     /// How many copies may be swept at once.
     pub sweeps: &'a Limits,
     /// How many bytes transfers may send.
@@ -155,6 +156,23 @@ pub struct Cx<'a> {
 }
 
 impl Cx<'_> {
+    /// Whether operators hold transfers.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.view.ring().handoff.paused
+    }
+
+    /// How many transfers may run here at once, in and out.
+    pub(super) fn most_transfers(&self) -> usize {
+        let said = self.view.ring().handoff;
+        said.limit_or(self.settings.transfers)
+    }
+
+    /// A place for a transfer of `copy`, if it is its turn.
+    pub(super) fn take_out(&self, turn: Turn, copy: CopyId) -> Option<Place> {
+        let most = self.most_transfers();
+        self.places.take_out(turn, copy, most, self.now_ms)
+    }
+
     /// A page of a transfer leaves.
     pub(crate) fn spend(&self, urgency: Urgency, bytes: usize) {
         self.budget.spend(self.now_ms, bytes);

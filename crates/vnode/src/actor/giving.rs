@@ -13,7 +13,7 @@ use super::writes::Then;
 use super::{Actor, Cx, Effect};
 use crate::handoff_out::{HandoffOut, Stage};
 use crate::phase::Phase;
-use crate::settings::Permit;
+use crate::places::{Place, Turn};
 
 /// How often readiness is told again until an epoch answers.
 const READY_REPEAT_MS: u64 = 500;
@@ -28,7 +28,7 @@ pub(crate) struct Giving {
     /// Whether the ring has this copy move.
     is_listed: bool,
     /// Held while entries flow.
-    permit: Option<Permit>,
+    place: Option<Place>,
     pub(crate) backoff: Backoff,
     told_ready_ms: u64,
     sessions: u64,
@@ -39,7 +39,7 @@ impl Giving {
         Giving {
             out: None,
             is_listed: false,
-            permit: None,
+            place: None,
             backoff: Backoff::default(),
             told_ready_ms: 0,
             sessions: seed & 0xffff_ffff,
@@ -61,9 +61,14 @@ impl Giving {
         self.out.is_none() && self.backoff.is_refused()
     }
 
+    /// That others go to the target now, if that is so.
+    pub(crate) fn full(&self) -> Option<&String> {
+        self.backoff.full().filter(|_| self.out.is_none())
+    }
+
     /// Forgets the session.
     pub(super) fn take(&mut self) -> Option<HandoffOut> {
-        self.permit = None;
+        self.place = None;
         self.out.take()
     }
 }
@@ -119,11 +124,12 @@ impl Actor {
     fn begin_session(&mut self, cx: &Cx<'_>, listed: &Move, effects: &mut Vec<Effect>) {
         let startable = self.phase == Phase::Serving
             && self.giving.backoff.is_over(cx.now_ms)
-            && cx.view.is_up(&listed.to);
+            && cx.view.is_up(&listed.to)
+            && !cx.is_paused();
         if !startable {
             return;
         }
-        let Some(permit) = cx.limits.take() else {
+        let Some(place) = cx.take_out(Turn::Move, self.id) else {
             return;
         };
         if let Err(reason) = self.vnode.handoff_starting(&listed.to) {
@@ -134,7 +140,7 @@ impl Actor {
         let mut out = HandoffOut::new(self.id, to, session, attempt, cx.now_ms);
         out.ask(cx.now_ms.max(1_000), cx.view.id(), effects);
         self.giving.out = Some(out);
-        self.giving.permit = Some(permit);
+        self.giving.place = Some(place);
     }
 
     fn fresh_session(&mut self, cx: &Cx<'_>) -> SessionId {
@@ -150,8 +156,11 @@ impl Actor {
     pub(super) fn target_says(&mut self, cx: &Cx<'_>, message: Message, effects: &mut Vec<Effect>) {
         match message {
             Message::HandoffOpened {
-                session, refused, ..
-            } => self.opened_out(cx, session, refused, effects),
+                session,
+                refused,
+                full,
+                ..
+            } => self.opened_out(cx, session, (refused, full), effects),
             Message::HandoffTook {
                 session,
                 items,
@@ -189,7 +198,7 @@ impl Actor {
         &mut self,
         cx: &Cx<'_>,
         session: SessionId,
-        refused: Option<String>,
+        (refused, full): (Option<String>, bool),
         effects: &mut Vec<Effect>,
     ) {
         let Some(out) = self.giving.out.as_mut().filter(|o| o.session == session) else {
@@ -197,6 +206,10 @@ impl Actor {
         };
         match refused {
             Some(_) if out.is_open() => {}
+            Some(reason) if full => {
+                self.giving.backoff.come_again(cx.now_ms, reason.clone());
+                self.give_up(cx, reason, effects);
+            }
             Some(reason) => self.put_off(cx, reason, effects),
             None => {
                 self.giving.backoff.began();
@@ -238,7 +251,7 @@ impl Actor {
         if let Some(out) = self.giving.session(session) {
             out.stage = Stage::Ready;
             out.note_quiet(cx.now_ms);
-            self.giving.permit = None;
+            self.giving.place = None;
             self.tell_ready(cx, effects);
         }
     }

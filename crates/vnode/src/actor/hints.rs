@@ -12,6 +12,7 @@ use super::{Actor, Asked, Cx, Effect};
 use crate::hint::Hint;
 use crate::hint_drain::HintDrain;
 use crate::holding::{Contents, Write};
+use crate::places::{Place, Turn};
 use crate::vnode::{Context, Decision, Merged};
 
 /// The drain of a copy's hints.
@@ -19,10 +20,18 @@ use crate::vnode::{Context, Decision, Merged};
 pub(crate) struct Hinting {
     /// The walk under way.
     pub(crate) drain: Option<HintDrain>,
+    /// Held while hints flow.
+    place: Option<Place>,
     pub(super) backoff: Backoff,
 }
 
 impl Hinting {
+    /// Whether it waits until others are done.
+    pub(crate) fn waits_for_place(&self, now_ms: u64) -> bool {
+        let drain = self.drain.as_ref();
+        self.place.is_none() && drain.is_some_and(|drain| !drain.is_resting(now_ms))
+    }
+
     /// Why its hints do not drain.
     pub(crate) fn trouble(&self) -> Option<&String> {
         let drain = self.drain.as_ref();
@@ -158,11 +167,16 @@ impl Actor {
     /// Sends the hints on their way, as far as their owners are there.
     pub(super) fn pump_hints(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         if self.hinting.drain.is_none() {
-            let idle = self.holding.hints() == 0 || !self.hinting.backoff.is_over(cx.now_ms);
-            if idle {
+            let idle = self.holding.hints() == 0
+                || cx.is_paused()
+                || !self.hinting.backoff.is_over(cx.now_ms);
+            if idle || !self.can_hints_leave(cx) {
                 return;
             }
             self.hinting.drain = Some(HintDrain::new(self.id, &self.holding));
+        }
+        if !self.keeps_place_for_hints(cx) {
+            return;
         }
         let Some(mut drain) = self.hinting.drain.take() else {
             return;
@@ -190,5 +204,35 @@ impl Actor {
             }
             Err(error) => self.hinting.backoff.failed(cx.now_ms, error.to_string()),
         }
+        let drain = self.hinting.drain.as_ref();
+        if drain.is_none_or(|drain| drain.is_resting(cx.now_ms)) {
+            self.hinting.place = None;
+        }
+    }
+
+    /// Whether anybody is there who is to get any of them.
+    fn can_hints_leave(&self, cx: &Cx<'_>) -> bool {
+        let owners = cx.view.owners(self.id.partition);
+        let is_there = |node: &NodeName| cx.view.is_up(node);
+        let held = self.holding.addressed();
+        held.can_leave(cx.view.id(), &owners, is_there)
+    }
+
+    /// Whether the drain may be moved on. While it waits, or is held, it has no place: what was delivered is settled all
+    /// the same.
+    fn keeps_place_for_hints(&mut self, cx: &Cx<'_>) -> bool {
+        let drain = self.hinting.drain.as_ref();
+        if drain.is_some_and(|drain| drain.is_resting(cx.now_ms)) {
+            self.hinting.place = None;
+            return false;
+        }
+        if cx.is_paused() {
+            self.hinting.place = None;
+            return true;
+        }
+        if self.hinting.place.is_none() {
+            self.hinting.place = cx.take_out(Turn::Hint, self.id);
+        }
+        self.hinting.place.is_some()
     }
 }

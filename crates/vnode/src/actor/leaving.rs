@@ -46,6 +46,7 @@ impl Actor {
     ) {
         self.vnode.stop();
         self.catch_up = None;
+        self.catch_up_place = None;
         self.repair.forget();
         self.leaving.begin_proof();
         self.leaving.since_ms = cx.now_ms;

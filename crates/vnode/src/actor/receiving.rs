@@ -105,14 +105,22 @@ impl Actor {
         if let Some(refused) = self.refuses_open(cx, &from, attempt) {
             return self.answer_open(from, session, Some(refused), effects);
         }
+        // An earlier session of this move is over: its source begins another.
+        self.incoming = None;
+        let most = cx.most_transfers();
+        let Some(place) = cx.places.take_in(most) else {
+            let full = format!("{} takes {most} at once (transfers.limit)", cx.view.me());
+            return effects.push(self.opened(from, session, Some(full), true));
+        };
+        let incoming = HandoffIn::new(from.clone(), session, place, cx.now_ms);
         if self.phase == Phase::Serving {
-            self.incoming = Some(HandoffIn::new(from.clone(), session));
+            self.incoming = Some(incoming);
             return self.answer_open(from, session, None, effects);
         }
         // A session begins with an empty copy: what an earlier one left behind is no part of it.
         let token = self.holding.drop_all(Space::Data, effects);
         self.then.push_back((token, Then::Nothing));
-        self.incoming = Some(HandoffIn::new(from.clone(), session));
+        self.incoming = Some(incoming);
         let phase = Phase::Receiving {
             from: from.clone(),
             session,
@@ -147,12 +155,37 @@ impl Actor {
         refused: Option<String>,
         effects: &mut Vec<Effect>,
     ) {
+        effects.push(self.opened(to, session, refused, false));
+    }
+
+    fn opened(
+        &self,
+        to: NodeName,
+        session: SessionId,
+        refused: Option<String>,
+        full: bool,
+    ) -> Effect {
         let message = Message::HandoffOpened {
             copy: self.id,
             session,
             refused,
+            full,
         };
-        effects.push(Effect::Send { to, message });
+        Effect::Send { to, message }
+    }
+
+    /// Gives the place of a move to this copy back when its source is not heard of.
+    pub(super) fn watch_incoming(&mut self, cx: &Cx<'_>) {
+        let Some(incoming) = self.incoming.as_mut() else {
+            return;
+        };
+        if !cx.view.is_up(&incoming.from) {
+            incoming.give_place_back();
+        } else if cx.is_paused() {
+            incoming.note_heard(cx.now_ms);
+        } else {
+            incoming.give_idle_place_back(cx.now_ms);
+        }
     }
 
     /// Tells the other side that a session is over.
@@ -186,6 +219,7 @@ impl Actor {
     ) {
         let stream = piece.stream;
         if let Some(incoming) = self.incoming.as_mut() {
+            incoming.note_heard(cx.now_ms);
             incoming.came(stream, piece.seq, piece.body);
         }
         while let Some((seq, body)) = self.incoming.as_mut().and_then(|i| i.next(stream)) {
@@ -292,6 +326,7 @@ impl Actor {
     ) {
         match self.incoming_session(&from, session) {
             Some(incoming) => {
+                incoming.note_heard(cx.now_ms);
                 incoming.marked(mark);
                 self.judge_mark(cx, effects);
             }
@@ -334,10 +369,12 @@ impl Actor {
         forwards: u64,
         effects: &mut Vec<Effect>,
     ) {
-        let incoming = self.incoming.as_ref().filter(|i| i.session == session);
-        let Some(from) = incoming.map(|i| i.from.clone()) else {
+        let incoming = self.incoming.as_mut().filter(|i| i.session == session);
+        let Some(incoming) = incoming else {
             return;
         };
+        incoming.give_place_back();
+        let from = incoming.from.clone();
         match &mut self.phase {
             Phase::Receiving {
                 session: current,

@@ -9,6 +9,7 @@ use rkv_wire::message::{CopyState, Message, RequestId, Totals};
 use super::{Actor, Cx, Effect};
 use crate::compare::Comparison;
 use crate::phase::Phase;
+use crate::places::Place;
 
 /// How long a partition must see no write before it is compared with its peers.
 const QUIET_MS: u64 = 1_500;
@@ -20,6 +21,8 @@ const SUSPECT_MS: u64 = QUIET_MS / 3;
 pub(super) struct Repair {
     /// The comparison with a peer that differed twice.
     pub(super) comparison: Option<Comparison>,
+    /// Held while it runs.
+    pub(super) place: Option<Place>,
     /// When the next peer is asked; 0: the first round has not begun.
     due_ms: u64,
     turn: usize,
@@ -35,6 +38,7 @@ impl Repair {
 
     pub(super) fn forget(&mut self) {
         self.comparison = None;
+        self.place = None;
         self.suspect = None;
     }
 
@@ -57,7 +61,7 @@ impl Actor {
         let serves = self.phase == Phase::Serving && cx.has_entries;
         let quiet = cx.now_ms.saturating_sub(self.last_write_ms) >= QUIET_MS;
         let due = cx.now_ms >= self.repair.due_ms && self.repair.comparison.is_none();
-        if !serves || !quiet || !due || !cx.view.owns(self.id.partition) {
+        if !serves || !quiet || !due || cx.is_paused() || !cx.view.owns(self.id.partition) {
             return;
         }
         let interval_ms = match self.repair.suspect {
@@ -119,6 +123,7 @@ impl Actor {
     pub(super) fn end_repair(&mut self, cx: &Cx<'_>) {
         let ended = self.repair.comparison.take_if(|c| c.is_done());
         if ended.is_some() {
+            self.repair.place = None;
             self.holding.doubt(cx.store, &*self.vnode);
         }
     }
@@ -126,8 +131,10 @@ impl Actor {
     /// A peer that is gone, or owns the partition no more, is not compared with.
     pub(super) fn give_up_repair(&mut self, cx: &Cx<'_>) {
         let owns = |node: &NodeName| cx.view.ring().owns(node, self.id.partition);
-        self.repair
-            .comparison
-            .take_if(|c| !cx.view.is_up(&c.with) || !owns(&c.with));
+        let comparison = &mut self.repair.comparison;
+        let given_up = comparison.take_if(|c| !cx.view.is_up(&c.with) || !owns(&c.with));
+        if given_up.is_some() {
+            self.repair.place = None;
+        }
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct Outbox {
     broken: Vec<(Partition, u32)>,
     pulls: Vec<NodeName>,
     warnings: Vec<String>,
+    /// Places of transfers that were given back.
+    freed: usize,
 }
 
 impl Outbox {
@@ -143,6 +145,28 @@ impl Host {
         }
     }
 
+    /// Looks at a copy. What is left for it meanwhile is served afterwards: whoever left it found somebody there, and
+    /// relies on that.
+    pub(super) fn look<T>(&self, desk: &Desk, look: impl FnOnce(&Actor) -> T) -> T {
+        let seen = look(&desk.actor.lock());
+        if !desk.mailbox.lock().is_empty() {
+            let mut outbox = Outbox::default();
+            self.serve_left(desk, &mut outbox);
+            self.hand_on(outbox);
+        }
+        seen
+    }
+
+    /// Serves what was left for an actor; if somebody is with it now, that one does.
+    fn serve_left(&self, desk: &Desk, outbox: &mut Outbox) {
+        while !desk.mailbox.lock().is_empty() {
+            let Some(actor) = desk.actor.try_lock() else {
+                return;
+            };
+            self.serve(desk, actor, None, outbox);
+        }
+    }
+
     /// Runs what waits, then the event.
     fn serve(
         &self,
@@ -178,12 +202,7 @@ impl Host {
         let answered = outbox.take_answer(&ReplyTo::Here);
         self.note_restless(desk, &actor);
         drop(actor);
-        while !desk.mailbox.lock().is_empty() {
-            let Some(actor) = desk.actor.try_lock() else {
-                break;
-            };
-            self.serve(desk, actor, None, &mut outbox);
-        }
+        self.serve_left(desk, &mut outbox);
         self.hand_on(outbox);
         debug_assert!(
             answered.is_some(),
@@ -221,7 +240,7 @@ impl Host {
             view: &view,
             store: &*self.store,
             settings: &self.settings,
-            limits: &self.limits,
+            places: &self.places,
             sweeps: &self.sweeps,
             budget: &self.budget,
             figures: &self.figures,
@@ -229,6 +248,7 @@ impl Host {
             clock_fits: self.clock_fits.load(Ordering::Relaxed),
             has_entries: running.is_some_and(|running| running.service.has_entries()),
         };
+        let is_command = matches!(event, Event::Command(_));
         let began_us = match event {
             Event::Command(_) => {
                 self.budget.courtesy.asked(now_ms);
@@ -253,6 +273,9 @@ impl Host {
             });
         }
         actor.effects = effects;
+        if !is_command {
+            outbox.freed += self.places.take_freed();
+        }
         if let Some(began_us) = began_us {
             let us = self.world.now_us().saturating_sub(began_us);
             self.budget.courtesy.spend(now_ms, us);
@@ -304,8 +327,26 @@ impl Host {
         })
     }
 
-    /// Tells those above and those who asked what came of a step.
+    /// Tells those above and those who asked what came of a step; and those who wait for a place of a transfer that one is
+    /// free: the next begins now and not a tick later.
     pub(super) fn hand_on(&self, outbox: Outbox) {
+        let mut freed = outbox.freed;
+        self.tell_on(outbox);
+        while freed > 0 {
+            freed -= 1;
+            let Some(next) = self.places.next_waiting(self.world.now_ms()) else {
+                return;
+            };
+            if let Some(desk) = self.desk(next) {
+                let mut outbox = Outbox::default();
+                self.deliver(desk, Event::Tick, &mut outbox);
+                freed += outbox.freed;
+                self.tell_on(outbox);
+            }
+        }
+    }
+
+    fn tell_on(&self, outbox: Outbox) {
         let upward = self.upward();
         for (to, answer, body) in outbox.answers {
             match to {
@@ -317,15 +358,10 @@ impl Host {
                 ReplyTo::Remote(node, id) => self.answer_afar(&node, id, answer, body),
             }
         }
-        let is_transfer_free = !outbox.ready.is_empty();
         for (partition, attempt, to) in outbox.ready {
             if self.all_ready(partition, attempt) {
                 upward.move_ready(partition, attempt, &to);
             }
-        }
-        if is_transfer_free {
-            // The next move begins now and not a tick later.
-            self.tell_restless(|| Event::Tick);
         }
         for (partition, attempt) in outbox.broken {
             upward.move_broken(partition, attempt);
@@ -342,11 +378,13 @@ impl Host {
     fn all_ready(&self, partition: Partition, attempt: u32) -> bool {
         let with_entries = self.services.iter().filter(|r| r.service.has_entries());
         let mut desks = with_entries.filter_map(|r| r.desks.get(partition.index()));
-        desks.all(|desk| match &desk.actor.lock().phase {
-            Phase::Forwarding {
-                attempt: current, ..
-            } => *current == attempt,
-            _ => false,
+        desks.all(|desk| {
+            self.look(desk, |actor| match &actor.phase {
+                Phase::Forwarding {
+                    attempt: current, ..
+                } => *current == attempt,
+                _ => false,
+            })
         })
     }
 

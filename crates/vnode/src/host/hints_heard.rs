@@ -9,6 +9,7 @@ use rkv_ring::NodeName;
 use rkv_wire::message::{CopyId, Message, RequestId};
 
 use super::Host;
+use crate::actor::Actor;
 use crate::phase::Phase;
 use crate::view::View;
 
@@ -37,7 +38,7 @@ impl Host {
         let copies: Vec<CopyId> = self.restless.lock().iter().copied().collect();
         let holds = |copy: &CopyId| {
             let desk = self.desk(*copy);
-            desk.is_some_and(|desk| desk.actor.lock().holding.hints() > 0)
+            desk.is_some_and(|desk| self.look(desk, |actor| actor.holding.hints() > 0))
         };
         let strangers = copies.into_iter().filter(|c| !view.owns(c.partition));
         strangers.filter(holds).collect()
@@ -65,7 +66,8 @@ impl Host {
         let copies: Vec<CopyId> = self.restless.lock().iter().copied().collect();
         copies.into_iter().any(|copy| {
             let desk = self.desk(copy);
-            desk.is_some_and(|desk| matches!(desk.actor.lock().phase, Phase::CatchingUp { .. }))
+            let catches_up = |actor: &Actor| matches!(actor.phase, Phase::CatchingUp { .. });
+            desk.is_some_and(|desk| self.look(desk, catches_up))
         })
     }
 

@@ -1,6 +1,7 @@
 //! This file answers: what does a node tell people about its copies?
 
 use rkv_ring::NodeName;
+use rkv_ring::handoff::PAUSED;
 use rkv_wire::message::{CopyReport, HintReport, Report, TransferKind, TransferReport};
 
 use super::Host;
@@ -16,7 +17,6 @@ impl Host {
         let view = self.view();
         let now_ms = self.world.now_ms();
         let mut report = Report {
-            newest: self.newest(),
             ring: Some(view.id()),
             digest: view.ring().digest().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -24,33 +24,18 @@ impl Host {
         };
         for running in &self.services {
             for desk in &running.desks {
-                let actor = &*desk.actor.lock();
-                let reporter = Reporter {
-                    view: &view,
-                    actor,
-                    now_ms,
-                };
-                reporter.copy(&mut report);
-                // What holds no entries is never transferred.
-                if running.service.has_entries() {
-                    reporter.hints(&mut report);
-                    report.transfers.extend(reporter.move_out());
-                    report.transfers.extend(reporter.old_copy());
-                    report.transfers.extend(reporter.way_back());
-                }
+                let has_entries = running.service.has_entries();
+                self.look(desk, |actor| {
+                    let reporter = Reporter {
+                        view: &view,
+                        actor,
+                        now_ms,
+                    };
+                    reporter.all(has_entries, &mut report);
+                });
             }
         }
         report
-    }
-}
-
-impl Host {
-    /// The highest hybrid time of anything that this node holds, or higher; also that up to which a copy that lost
-    /// something may have held.
-    fn newest(&self) -> u64 {
-        let desks = self.services.iter().flat_map(|running| &running.desks);
-        let newest = desks.map(|desk| desk.actor.lock().newest());
-        newest.max().unwrap_or(0)
     }
 }
 
@@ -62,6 +47,24 @@ struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
+    fn is_paused(&self) -> bool {
+        self.view.ring().handoff.paused
+    }
+
+    /// All of it: counts that are kept anyway, so that a copy is looked at for a moment only.
+    fn all(&self, has_entries: bool, report: &mut Report) {
+        // Also that up to which a copy that lost something may have held.
+        report.newest = report.newest.max(self.actor.newest());
+        self.copy(report);
+        // What holds no entries is never transferred.
+        if has_entries {
+            self.hints(report);
+            report.transfers.extend(self.move_out());
+            report.transfers.extend(self.old_copy());
+            report.transfers.extend(self.way_back());
+        }
+    }
+
     fn copy(&self, report: &mut Report) {
         if self.actor.phase != Phase::Absent {
             report.copies.push(CopyReport {
@@ -119,11 +122,18 @@ impl Reporter<'_> {
         let done = progress.map(Progress::done).unwrap_or_default();
         let up = self.view.is_up(to);
         TransferReport {
-            active: drain.is_some() && up,
+            active: drain.is_some()
+                && up
+                && !self.is_paused()
+                && !self.actor.hinting.waits_for_place(self.now_ms),
             keys_total: left.entries + done.entries,
             bytes_total: left.bytes + done.bytes,
             waiting_for: match drain {
                 _ if !up => Some(format!("{to}, which is not reachable")),
+                _ if self.is_paused() => Some(PAUSED.to_owned()),
+                _ if self.actor.hinting.waits_for_place(self.now_ms) => {
+                    Some("a free transfer (transfers.limit)".to_owned())
+                }
                 None => Some("the next round of hints".to_owned()),
                 Some(_) => None,
             },
@@ -145,11 +155,13 @@ impl Reporter<'_> {
         let giving = &self.actor.giving;
         let waiting_for = match (&giving.out, &self.actor.phase) {
             (Some(out), _) if out.stage == Stage::Ready => Some("the next epoch".to_owned()),
+            _ if self.is_paused() => Some(PAUSED.to_owned()),
             (Some(_), _) => None,
             (None, Phase::CatchingUp { .. }) => Some("the source to catch up".to_owned()),
             (None, _) if !self.view.is_up(&listed.to) => {
                 Some(format!("{}, which is not reachable", listed.to))
             }
+            (None, _) if giving.full().is_some() => giving.full().cloned(),
             (None, _) if giving.is_put_off() => Some(format!("{} to be ready", listed.to)),
             (None, _) => Some("a free transfer (transfers.limit)".to_owned()),
         };
@@ -159,7 +171,7 @@ impl Reporter<'_> {
             .map(|out| out.progress(totals, self.now_ms))
             .unwrap_or_default();
         Some(TransferReport {
-            active: out.is_some(),
+            active: out.is_some_and(|out| out.stage == Stage::Ready || !self.is_paused()),
             waiting_for,
             last_error: giving.backoff.trouble().cloned(),
             ..done_so_far(
@@ -191,10 +203,14 @@ impl Reporter<'_> {
             let last = last.min_by_key(|progress| progress.done().entries);
             let done = last.map(Progress::done).unwrap_or_default();
             let per_s = rate(last, self.now_ms);
-            (done, per_s, "the owner to cover the old copy")
+            let waiting_for = match self.is_paused() {
+                true => PAUSED,
+                false => "the owner to cover the old copy",
+            };
+            (done, per_s, waiting_for)
         };
         Some(TransferReport {
-            active: !leaving.proofs.is_empty(),
+            active: !leaving.proofs.is_empty() && !self.is_paused(),
             settled: true,
             waiting_for: Some(waiting_for.to_owned()),
             last_error: leaving.proofs.iter().find_map(|d| d.trouble.clone()),
@@ -209,8 +225,12 @@ impl Reporter<'_> {
         }
         let transfer = self.transfer(TransferKind::Repair, self.view.me());
         let Some(comparison) = self.actor.catching_up_with() else {
+            let waiting_for = match self.is_paused() {
+                true => format!("hints that its peers may hold ({PAUSED})"),
+                false => "its peers to answer".to_owned(),
+            };
             return Some(TransferReport {
-                waiting_for: Some("its peers to answer".to_owned()),
+                waiting_for: Some(waiting_for),
                 ..transfer
             });
         };

@@ -15,7 +15,7 @@ use rkv_wire::message::{
 const LARGEST: ServiceId = ServiceId(9);
 
 /// Holds the largest of the values given.
-struct Largest;
+pub(crate) struct Largest;
 
 impl Service for Largest {
     fn id(&self) -> ServiceId {

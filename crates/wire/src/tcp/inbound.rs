@@ -148,6 +148,7 @@ impl Inbound {
                 if let Some(pair) = self.links.load().get(&established.peer.name) {
                     pair.appeared(&established.peer);
                 }
+                handler.appeared(&established.peer);
             }
             Role::Client => {
                 established.peer.name = format!("client-{number}-{}", established.peer.name).into();

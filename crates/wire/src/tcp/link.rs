@@ -2,7 +2,8 @@
 //!
 //! A link is a queue and a task. It dials when there is something to send, keeps the connection, and after a failure
 //! or a loss waits a little longer each time. What is sent during that wait comes back at once: the node was found
-//! gone a moment ago, and whoever sends has others to ask. The wait ends early when that node itself turns up.
+//! gone a moment ago, and whoever sends has others to ask. The wait ends early when that node itself turns up. Whoever is
+//! missed is dialled though there is nothing to send: that nobody listens there any more is worth knowing at once.
 //!
 //! Whatever waited when a connection was lost is handed back, so nothing that was meant for one life of a node is
 //! sent to its next.
@@ -56,15 +57,20 @@ impl Link {
     /// The task of this link; ends when its queue is closed.
     pub(super) async fn run(self: Arc<Link>, config: Arc<TcpConfig>, handler: Arc<dyn Handler>) {
         let mut backoff = Backoff::new(&config);
+        let mut knocks = false;
         loop {
             while !self.queue.has_work() {
                 if self.queue.is_closing() {
                     return;
                 }
+                if std::mem::take(&mut knocks) {
+                    break;
+                }
                 self.queue.woken().await;
             }
             let undelivered = match self.dial(&config).await {
                 Ok(established) => {
+                    handler.appeared(&established.peer);
                     let since = Instant::now();
                     let undelivered = self.talk(established, &config, &handler).await;
                     backoff.lived(since.elapsed());
@@ -72,9 +78,13 @@ impl Link {
                 }
                 Err(error) => {
                     self.log_failure(&error, backoff.is_first());
+                    if error.is_refused() {
+                        handler.refused(&self.name);
+                    }
                     self.queue.drain()
                 }
             };
+            knocks = self.purpose == Purpose::Requests && handler.is_missed(&self.name);
             if !self.queue.is_closing() || !undelivered.is_empty() {
                 handler.unreachable(&self.name, undelivered);
             }

@@ -43,6 +43,11 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether nobody listens there: whoever did is gone.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// Whether the two ends hold different secrets: no other try will go better.
     pub fn is_wrong_secret(&self) -> bool {
         matches!(

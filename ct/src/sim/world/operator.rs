@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::RngExt;
-use rkv_ring::cluster::{AdminReply, AdminRequest};
+use rkv_ring::HandoffChange;
+use rkv_ring::cluster::{AdminReply, AdminRequest, Stored};
 use rkv_ring::plan::Refusal;
 
 use super::upheaval::Stage;
 use super::{Happening, World};
-use crate::sim::node::WALL_START_MS;
+use crate::sim::node::{SimNode, WALL_START_MS};
 
 /// How often an operator does something; when staging and withdrawing all the time, how often then.
 const EVERY_MS: u64 = 700;
@@ -67,6 +68,9 @@ impl World {
 
     fn next_request(&mut self) -> Option<(usize, AdminRequest)> {
         let step = self.operator.step;
+        if let Some(change) = self.change_of_handoff() {
+            return Some(change);
+        }
         let joiners: Vec<usize> = (1..self.nodes.len())
             .filter(|node| !self.is_joined(*node) && self.spare() != Some(*node))
             .collect();
@@ -102,6 +106,30 @@ impl World {
         } else {
             (at, AdminRequest::Leave { node })
         })
+    }
+
+    /// Transfers are held and let go again while there is trouble; in the end nobody holds them.
+    fn change_of_handoff(&self) -> Option<(usize, AdminRequest)> {
+        if !self.options.pauses {
+            return None;
+        }
+        if self.healed {
+            let is_held = |node: &SimNode| {
+                let stored = node.ring_file.lock();
+                let holds = |stored: &Stored| stored.ring.handoff.paused;
+                !node.left && stored.as_ref().is_some_and(holds)
+            };
+            let at = self.nodes.iter().position(is_held)?;
+            return Some((at, AdminRequest::Handoff(HandoffChange::Resume)));
+        }
+        let step = self.operator.step;
+        let change = match step % 7 {
+            2 => HandoffChange::Limit(Some(1 + (step / 7 % 3) as u16)),
+            3 => HandoffChange::Pause,
+            5 => HandoffChange::Resume,
+            _ => return None,
+        };
+        Some((step % self.nodes.len(), AdminRequest::Handoff(change)))
     }
 
     /// Whether `node` is, or was, in a cluster with others.
