@@ -95,6 +95,7 @@ impl Opening<'_> {
                     from,
                     session,
                     attempt,
+                    since,
                     ..
                 },
                 Beginning::Lossy,
@@ -102,6 +103,7 @@ impl Opening<'_> {
                 from,
                 session,
                 attempt,
+                since,
                 complete: false,
             },
             (phase, _) => phase,
