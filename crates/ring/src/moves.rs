@@ -127,6 +127,7 @@ fn start_in(ring: &mut Ring, partition: Partition) {
                 from: ring.row(partition)[place].clone(),
                 to,
                 attempt: fresh_attempt(ring),
+                since: fresh_attempt(ring),
             };
             ring.moves.insert(partition, under_way);
         }

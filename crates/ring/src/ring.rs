@@ -117,6 +117,10 @@ pub struct Move {
     /// The epoch in which this session began: higher than that of any session before it in this partition, be it that
     /// it was given up after it may have been ready, or that its move was dropped and came back.
     pub attempt: u32,
+    /// The epoch since which this move has been listed, whatever became of its sessions; 0: not known. What they left at
+    /// the target is part of the same move.
+    #[serde(default)]
+    pub since: u32,
 }
 
 /// The ring document. Equal encodings have equal digests: every collection in it is ordered.

@@ -8,7 +8,7 @@
 //! In reading order: `event` all that can happen and all it may wish for · `commands` reads and writes · `writes` what
 //! follows when one has landed · `hints` what owners missed · `giving` and `forwarding` a move's source · `receiving`
 //! its target · `floors` what a flush means for it · `listing` the keys that it holds · `comparing` exchanges with peers ·
-//! `coming_back` a copy after a restart · `repair` one that is quiet · `shrinking` what has ended · `leaving` one out of
+//! `coming_back` a copy after a restart · `repair` one that serves · `shrinking` what has ended · `leaving` one out of
 //! the row · `ring_change` what a new ring means for it · `absorbing` another cluster's data ·
 //! `ids` whose request an answer is for.
 
@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rkv_ring::{ClusterId, Floors, NodeName, PartitionCount};
 use rkv_storage::{Error, Store};
-use rkv_wire::message::{CopyId, CopyState, Message, RequestId};
+use rkv_wire::message::{CopyId, CopyState, Message, RequestId, Totals};
 
 use crate::catch_up::CatchUp;
 use crate::handoff_in::HandoffIn;
@@ -88,13 +88,13 @@ pub struct Actor {
     catch_up: Option<CatchUp>,
     /// Held while what it lacks is asked for.
     catch_up_place: Option<Place>,
-    repair: Repair,
+    pub(crate) repair: Repair,
     shrinking: Shrinking,
     sweep: Sweep,
     ids: Ids,
     /// Room for what a step wishes for, empty between steps.
     pub(crate) effects: Vec<Effect>,
-    /// Comparisons that found something to mend, for metrics and for the check that they stand still.
+    /// Entries that comparisons mended, here or there, for metrics and for the check that they stand still.
     pub(crate) repairs: u64,
 }
 
@@ -156,6 +156,11 @@ impl Actor {
         lost_nothing && !self.absorbing
     }
 
+    /// What it amounts to.
+    pub fn totals(&self) -> Totals {
+        self.holding.totals()
+    }
+
     /// What others are told of its state.
     pub fn state(&self) -> CopyState {
         self.phase.state(self.giving.out.is_some())
@@ -197,7 +202,8 @@ impl Actor {
             Event::Landed { token, result } => self.landed(cx, token, result, effects),
             Event::View => self.view_changed(cx, effects),
             Event::Tick => self.tick(cx, effects),
-            Event::MoveOn | Event::CompareOn if self.absorbing => {}
+            Event::Repair | Event::MoveOn | Event::CompareOn if self.absorbing => {}
+            Event::Repair => self.ask_for_repair(cx, effects),
             Event::MoveOn => self.pump_out(cx, effects),
             Event::CompareOn => self.pump_comparisons(cx, effects),
         }
@@ -230,8 +236,8 @@ impl Actor {
                     self.incoming = None;
                 }
             }
-            Message::AskTotals { .. }
-            | Message::TotalsAre { .. }
+            Message::AskSums { .. }
+            | Message::SumsAre { .. }
             | Message::Compare { .. }
             | Message::Compared { .. }
             | Message::Fill { .. }

@@ -7,7 +7,7 @@
 use rkv_ring::{NodeName, Partition, Status};
 use rkv_wire::message::CopyId;
 
-use crate::compare::Comparison;
+use crate::compare::{Aim, Comparison};
 use crate::holding::Holding;
 use crate::view::View;
 
@@ -62,7 +62,7 @@ impl CatchUp {
         }
         others.retain(|node| view.is_up(node) && !self.exchanged.contains(node));
         if let Some(next) = others.into_iter().next() {
-            self.comparison = Some(Comparison::new(copy, next, true, holding));
+            self.comparison = Some(Comparison::new(copy, next, Aim::Fill, holding));
         }
     }
 

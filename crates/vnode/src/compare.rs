@@ -1,32 +1,57 @@
 //! This file answers: how are two copies of a partition brought to cover each other?
 //!
-//! The asker walks its copy in key order. For each stretch it sends the digests of its entries; the other answers
+//! The asker finds the spans of slots that differ ([`crate::survey`]) and walks its entries there, in key order. For each
+//! stretch it sends the digests of its entries; the other answers
 //! which of them it lacks or holds differently and, when both ways are wanted, sends its own that differ. What is
 //! lacking is sent, merged and synced there before the walk goes on. One way, this is how a copy that left the row
-//! proves that its owner covers it, entry by entry, before it is dropped; both ways, it fills a copy that came back
-//! empty and heals what a lost message left behind. Every step is a merge, so writes may go on meanwhile and a step
-//! may be repeated.
+//! proves that its owner covers it, before it is dropped: what is passed over is equal, by sums that the other says only when all
+//! that they count is synced; the rest is shown entry by entry. Both ways, it fills a copy that came back
+//! empty and heals what a lost message left behind. For a move that resumes, what is lacking is handed to the session
+//! instead. Every step is a merge, so writes may go on meanwhile and a step may be repeated.
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
-use rkv_storage::{Error, Space};
+use rkv_storage::Error;
 use rkv_wire::items::ItemsWriter;
-use rkv_wire::message::{Answer, CopyId, Message, RequestId};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId, SpanSum};
 
 use crate::actor::{Cx, Effect, Ids};
 use crate::budget::Urgency;
 use crate::holding::{Contents, Holding};
 use crate::progress::{Amount, Progress};
 use crate::stretch::{FILL_BYTES, STRETCH_ENTRIES};
+use crate::survey::{self, Differing, Survey};
 
 /// How long an answer may take before it is asked again.
 const PATIENCE_MS: u64 = 2_000;
 /// How long to wait after a refusal.
 const REFUSED_MS: u64 = 250;
+/// How many keys that the other lacks are kept for a session at most, about: then it is to send some first.
+const MOST_LACKING: usize = 2_048;
+
+/// What a comparison is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// The other is to cover this copy, which may then be dropped.
+    Cover,
+    /// Each is to cover the other, now.
+    Fill,
+    /// The same where both take writes all the time, for the so-manieth time: what differs because one is under way is left
+    /// to it.
+    Mend(usize),
+    /// The other is to cover this copy: what it lacks is left for the session of a move to send.
+    Resume,
+}
 
 /// Where a comparison stands.
 #[derive(Debug)]
 enum Step {
+    /// To find out which spans differ, not before this time.
+    Survey { not_before_ms: u64 },
+    /// Asked for sums.
+    Surveying { since_ms: u64 },
     /// To ask about the stretch that begins at the cursor, not before this time.
     Ask { not_before_ms: u64 },
     /// Asked about these keys.
@@ -54,9 +79,20 @@ pub struct Comparison {
     copy: CopyId,
     /// The other copy's node.
     pub with: NodeName,
-    both_ways: bool,
+    aim: Aim,
+    survey: Survey,
+    /// Spans that differ and were not walked to their end.
+    walk: VecDeque<Differing>,
+    /// Whether there was anything to walk.
+    has_walked: bool,
     cursor: Bytes,
     step: Step,
+    /// Keys of entries that the other lacks, for the session to send.
+    lacking: VecDeque<Bytes>,
+    /// Entries that were held differently, here or there.
+    pub mended: u64,
+    /// Whether the other is not to be compared with now.
+    is_refused: bool,
     /// What was compared, for people.
     pub progress: Progress,
     /// Why it does not move on, if it does not.
@@ -65,13 +101,24 @@ pub struct Comparison {
 
 impl Comparison {
     /// A comparison of the whole copy with that of `with`.
-    pub fn new(copy: CopyId, with: NodeName, both_ways: bool, holding: &Holding) -> Comparison {
+    pub fn new(copy: CopyId, with: NodeName, aim: Aim, holding: &Holding) -> Comparison {
+        let patient = match aim {
+            Aim::Mend(round) => Some(round),
+            Aim::Cover | Aim::Fill | Aim::Resume => None,
+        };
+        let both_ways = aim != Aim::Cover;
         Comparison {
             copy,
+            survey: Survey::new(copy, with.clone(), both_ways, patient, holding),
             with,
-            both_ways,
-            cursor: holding.range(Space::Data).0,
-            step: Step::Ask { not_before_ms: 0 },
+            aim,
+            walk: VecDeque::new(),
+            has_walked: false,
+            cursor: Bytes::new(),
+            step: Step::Survey { not_before_ms: 0 },
+            lacking: VecDeque::new(),
+            mended: 0,
+            is_refused: false,
             progress: Progress::default(),
             trouble: None,
         }
@@ -87,11 +134,37 @@ impl Comparison {
         matches!(self.step, Step::Ask { not_before_ms } if now_ms < not_before_ms)
     }
 
+    /// Whether the other will not be compared with now.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
+    /// Whether something was found to differ.
+    pub fn has_walked(&self) -> bool {
+        self.has_walked
+    }
+
+    /// How many slots are known to differ now.
+    pub fn slots(&self) -> u64 {
+        let walk = self.walk.iter();
+        self.survey.slots()
+            + walk
+                .map(|differing| survey::slots(differing.span))
+                .sum::<u64>()
+    }
+
+    /// Whether something differed the same way twice though all entries turned out to be equal: then one of the copies is
+    /// miscounted.
+    pub fn shows_miscount(&self) -> bool {
+        self.has_walked && self.mended == 0 && self.survey.is_certain()
+    }
+
     /// Whether an answer to `id` is meant for it.
     pub fn is_about(&self, id: RequestId) -> bool {
         match &self.step {
             Step::Asked { id: asked, .. } | Step::Filling { id: asked, .. } => *asked == id,
-            Step::Ask { .. } | Step::Fill { .. } | Step::Done => false,
+            Step::Surveying { .. } => self.survey.is_about(id),
+            Step::Survey { .. } | Step::Ask { .. } | Step::Fill { .. } | Step::Done => false,
         }
     }
 
@@ -111,7 +184,16 @@ impl Comparison {
                 self.trouble = Some(format!("{} does not answer", self.with));
                 self.ask(cx, copy, ids, effects)
             }
-            Step::Ask { not_before_ms } if allowed && cx.now_ms >= *not_before_ms => {
+            Step::Surveying { since_ms } if cx.now_ms.saturating_sub(*since_ms) >= PATIENCE_MS => {
+                self.trouble = Some(format!("{} does not answer", self.with));
+                self.look(cx, copy, ids, effects)
+            }
+            Step::Survey { not_before_ms } if allowed && cx.now_ms >= *not_before_ms => {
+                self.look(cx, copy, ids, effects)
+            }
+            Step::Ask { not_before_ms }
+                if allowed && cx.now_ms >= *not_before_ms && self.lacking.len() < MOST_LACKING =>
+            {
                 self.ask(cx, copy, ids, effects)
             }
             Step::Fill { lacking, upto } if allowed => {
@@ -123,11 +205,109 @@ impl Comparison {
     }
 
     fn urgency(&self) -> Urgency {
-        if self.both_ways {
-            Urgency::Repair
-        } else {
-            Urgency::Move
+        match self.aim {
+            Aim::Fill | Aim::Mend(_) => Urgency::Repair,
+            Aim::Cover | Aim::Resume => Urgency::Move,
         }
+    }
+
+    fn both_ways(&self) -> bool {
+        self.aim != Aim::Cover
+    }
+
+    /// Takes the next key that the other lacks, for the session of a move.
+    pub fn next_lacking(&mut self) -> Option<Bytes> {
+        self.lacking.pop_front()
+    }
+
+    /// Whether an answer is waited for.
+    pub fn waits(&self) -> bool {
+        matches!(
+            self.step,
+            Step::Surveying { .. } | Step::Asked { .. } | Step::Filling { .. }
+        )
+    }
+
+    /// Whether a session has still something to send of what was found so far.
+    pub fn has_lacking(&self) -> bool {
+        !self.lacking.is_empty()
+    }
+
+    /// Asks for sums, or begins to walk when all that differs is found.
+    fn look(
+        &mut self,
+        cx: &Cx<'_>,
+        copy: Contents<'_>,
+        ids: &mut Ids,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        self.progress.begin(cx.now_ms);
+        let urgency = self.urgency();
+        if self.survey.ask(cx, urgency, copy.holding, ids, effects) {
+            let since_ms = cx.now_ms;
+            self.step = Step::Surveying { since_ms };
+        } else if self.survey.is_done() {
+            self.walk = self.survey.take_found();
+            self.has_walked = !self.walk.is_empty();
+            self.note_equal(cx.now_ms, copy.holding);
+            self.next_span(copy.holding);
+            return self.pump(cx, copy, ids, effects);
+        } else {
+            self.step = Step::Survey { not_before_ms: 0 };
+        }
+        Ok(())
+    }
+
+    /// All but what is to be walked is equal, and so it is compared.
+    fn note_equal(&mut self, now_ms: u64, holding: &Holding) {
+        let differ: u64 = self
+            .walk
+            .iter()
+            .map(|differing| holding.sum(differing.span).entries)
+            .sum();
+        let all = holding.totals();
+        let equal = Amount {
+            entries: all.entries.saturating_sub(differ),
+            bytes: all.share(all.entries.saturating_sub(differ)),
+        };
+        self.progress.begin_behind(now_ms, equal);
+    }
+
+    /// The other answered what it holds of the spans asked about.
+    pub fn surveyed(
+        &mut self,
+        cx: &Cx<'_>,
+        copy: Contents<'_>,
+        (refused, differ): (Option<Answer>, Vec<SpanSum>),
+        ids: &mut Ids,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        if let Some(refused) = refused {
+            self.trouble = Some(self.refusal(&refused));
+            self.is_refused = refused != Answer::Busy;
+            self.step = Step::Survey {
+                not_before_ms: cx.now_ms + REFUSED_MS,
+            };
+            return Ok(());
+        }
+        self.trouble = None;
+        self.survey.answered(cx.now_ms, differ);
+        self.step = Step::Survey { not_before_ms: 0 };
+        if cx.budget.allows(self.urgency(), cx.now_ms) {
+            return self.look(cx, copy, ids, effects);
+        }
+        Ok(())
+    }
+
+    /// Goes on with the next span that differs, if there is one.
+    fn next_span(&mut self, holding: &Holding) {
+        self.step = match self.walk.front() {
+            Some(next) => {
+                self.cursor = holding.keys_of(next.span).0;
+                Step::Ask { not_before_ms: 0 }
+            }
+            None => Step::Done,
+        };
     }
 
     fn ask(
@@ -137,11 +317,24 @@ impl Comparison {
         ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
-        let end = copy.holding.range(Space::Data).1;
+        let Some(differing) = self.walk.front().copied() else {
+            self.step = Step::Done;
+            return Ok(());
+        };
+        let end = copy.holding.keys_of(differing.span).1;
         let page = copy
             .holding
             .page(cx.store, &self.cursor, &end, STRETCH_ENTRIES, usize::MAX)?;
         let to = page.next.unwrap_or(end);
+        if differing.is_empty_there {
+            // Nothing to compare with.
+            let mut compared = Amount::default();
+            let weighed: Vec<(Bytes, Amount)> = page.entries.iter().map(weighed).collect();
+            weighed.iter().for_each(|(_, amount)| compared += *amount);
+            self.progress.add(cx.now_ms, compared);
+            let lacking = weighed.into_iter().map(|(key, _)| key).collect();
+            return self.fill(cx, copy.holding, (lacking, to), ids, effects);
+        }
         let mut digests = ItemsWriter::new();
         for (key, value) in &page.entries {
             digests.push(key, &copy.vnode.digest(value).to_le_bytes());
@@ -155,7 +348,7 @@ impl Comparison {
             ring: cx.view.id(),
             from: self.cursor.clone(),
             to,
-            both_ways: self.both_ways,
+            both_ways: self.both_ways(),
             body: digests.finish(),
         };
         self.step = Step::Asked {
@@ -198,6 +391,7 @@ impl Comparison {
             self.put_off(cx.now_ms, &Answer::Busy);
             return Ok(false);
         }
+        self.mended += answer.mended;
         let mut compared = Amount::default();
         for (_, amount) in keys.iter().filter(|(key, _)| *key < answer.upto) {
             compared += *amount;
@@ -216,6 +410,11 @@ impl Comparison {
         ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
+        if self.aim == Aim::Resume {
+            self.lacking.extend(lacking);
+            self.advance(upto, holding);
+            return Ok(());
+        }
         if !lacking.is_empty() && !cx.budget.allows(self.urgency(), cx.now_ms) {
             self.step = Step::Fill { lacking, upto };
             return Ok(());
@@ -261,7 +460,7 @@ impl Comparison {
         &mut self,
         cx: &Cx<'_>,
         copy: Contents<'_>,
-        (id, answer): (RequestId, &Answer),
+        (id, changed, answer): (RequestId, u32, &Answer),
         ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
@@ -276,6 +475,7 @@ impl Comparison {
         };
         if *answer == Answer::Stored {
             self.trouble = None;
+            self.mended += u64::from(changed);
             self.fill(cx, copy.holding, (rest, upto), ids, effects)
         } else {
             self.put_off(cx.now_ms, answer);
@@ -284,22 +484,28 @@ impl Comparison {
     }
 
     fn advance(&mut self, upto: Bytes, holding: &Holding) {
-        self.step = if upto >= holding.range(Space::Data).1 {
-            Step::Done
-        } else {
+        let current = self.walk.front();
+        if current.is_some_and(|current| upto < holding.keys_of(current.span).1) {
             self.cursor = upto;
-            Step::Ask { not_before_ms: 0 }
-        };
+            self.step = Step::Ask { not_before_ms: 0 };
+        } else {
+            self.walk.pop_front();
+            self.next_span(holding);
+        }
     }
 
     fn put_off(&mut self, now_ms: u64, refused: &Answer) {
-        self.trouble = Some(match refused {
-            Answer::Busy => format!("{} is busy", self.with),
-            _ => format!("{} refused: {refused:?}", self.with),
-        });
+        self.trouble = Some(self.refusal(refused));
         self.step = Step::Ask {
             not_before_ms: now_ms + REFUSED_MS,
         };
+    }
+
+    fn refusal(&self, refused: &Answer) -> String {
+        match refused {
+            Answer::Busy => format!("{} is busy", self.with),
+            _ => format!("{} refused: {refused:?}", self.with),
+        }
     }
 }
 
@@ -317,4 +523,6 @@ pub struct Compared {
     pub refused: Option<Answer>,
     /// How far it compared.
     pub upto: Bytes,
+    /// How many of the items that came with it change what is held here.
+    pub mended: u64,
 }

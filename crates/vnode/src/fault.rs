@@ -12,6 +12,8 @@ pub enum Fault {
     OverwriteInsteadOfMerge,
     /// The source of a move acknowledges a write before the target has it.
     AckBeforeForward,
+    /// A move goes on where an earlier session ended, and nobody looks at what was written meanwhile.
+    ResumeByCursorAlone,
     /// The source drops its copy before the owner is known to cover it.
     DeleteSourceEarly,
     /// A copy that came back empty votes in reads.

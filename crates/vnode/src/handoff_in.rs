@@ -10,6 +10,8 @@ use bytes::Bytes;
 use rkv_ring::NodeName;
 use rkv_wire::message::{SessionId, Totals};
 
+use crate::actor::Cx;
+use crate::fault::Fault;
 use crate::places::Place;
 
 /// Early messages kept at most; a source's window is smaller, so more than this is no honest source.
@@ -44,6 +46,8 @@ pub struct HandoffIn {
     pub from: NodeName,
     /// This session.
     pub session: SessionId,
+    /// What an earlier session left, if this one goes on with that.
+    pub kept: Option<Totals>,
     /// Number of the last one merged of each stream.
     merged: [u64; 2],
     /// Number of the last one stored of each stream.
@@ -56,11 +60,18 @@ pub struct HandoffIn {
 }
 
 impl HandoffIn {
-    /// A session from the beginning.
-    pub fn new(from: NodeName, session: SessionId, place: Place, now_ms: u64) -> HandoffIn {
+    /// A session of which nothing came yet.
+    pub fn new(
+        from: NodeName,
+        session: SessionId,
+        kept: Option<Totals>,
+        place: Place,
+        now_ms: u64,
+    ) -> HandoffIn {
         HandoffIn {
             from,
             session,
+            kept,
             merged: [0; 2],
             stored: [0; 2],
             early: Default::default(),
@@ -86,6 +97,11 @@ impl HandoffIn {
         if now_ms.saturating_sub(self.heard_ms) >= IDLE_MS {
             self.place = None;
         }
+    }
+
+    /// The fault of that name: a session that goes on by a cursor is not judged by what the copies amount to.
+    pub(crate) fn goes_by_cursor(&self, cx: &Cx<'_>) -> bool {
+        cx.settings.fault == Fault::ResumeByCursorAlone && self.kept.is_some()
     }
 
     /// A message of a stream came; what can be merged next, one call at a time, is told by [`HandoffIn::next`].
@@ -156,7 +172,7 @@ mod tests {
     fn a_mark_is_judged_at_its_own_place() {
         let session = SessionId { boot: 1, number: 1 };
         let place = Places::default().take_in(1).expect("it is free");
-        let mut handoff = HandoffIn::new("a".into(), session, place, 0);
+        let mut handoff = HandoffIn::new("a".into(), session, None, place, 0);
         let mark = Mark {
             items: 1,
             forwards: 2,

@@ -4,7 +4,9 @@
 //! write order. The source answers all the while; each write that it applies is forwarded in order and acknowledged
 //! only when the target has it too. Entries are read from the live copy behind a cursor: whatever is written after
 //! the session began is forwarded anyway, so nothing is missed, and the target merges, so nothing is overwritten.
-//! A target that is silent for [`SILENCE_MS`] is dropped and the session is broken; the next one begins afresh.
+//! A target that is silent for [`SILENCE_MS`] is dropped and the session is broken. The next one finds what this one left
+//! there, compares the copies and sends only what differs: no cursor is gone by, since writes that came between two sessions
+//! were acknowledged without the target.
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
@@ -12,9 +14,11 @@ use rkv_storage::{Error, Space};
 use rkv_wire::items::{ItemsWriter, one_item};
 use rkv_wire::message::{CopyId, Message, SessionId, Totals};
 
-use crate::actor::{Cx, Effect};
+use crate::actor::{Cx, Effect, Ids};
 use crate::budget::Urgency;
-use crate::holding::Holding;
+use crate::compare::{Aim, Comparison};
+use crate::fault::Fault;
+use crate::holding::{Contents, Holding};
 use crate::progress::{Amount, Progress};
 
 /// How long a target may be silent while something is outstanding.
@@ -54,8 +58,12 @@ pub struct HandoffOut {
     pub attempt: u32,
     /// How far it is.
     pub stage: Stage,
-    /// Where the next page begins; `None`: all pages were sent.
+    /// Where the next page begins; `None`: all pages were sent, or the session resumes.
     cursor: Option<Bytes>,
+    /// Whether the target may keep what earlier sessions left.
+    resume: bool,
+    /// It has: what of this copy it lacks is found by this.
+    resumed: Option<Comparison>,
     items_sent: u64,
     items_took: u64,
     forwards_sent: u64,
@@ -74,6 +82,7 @@ impl HandoffOut {
         to: NodeName,
         session: SessionId,
         attempt: u32,
+        resume: bool,
         now_ms: u64,
     ) -> HandoffOut {
         HandoffOut {
@@ -83,6 +92,8 @@ impl HandoffOut {
             attempt,
             stage: Stage::Opening,
             cursor: None,
+            resume,
+            resumed: None,
             items_sent: 0,
             items_took: 0,
             forwards_sent: 0,
@@ -125,18 +136,44 @@ impl HandoffOut {
         self.forwards_took
     }
 
-    /// The target began with an empty copy. What left but has not landed is forwarded at once: no page that is read
-    /// before it lands would show it.
-    pub fn opened(&mut self, now_ms: u64, holding: &Holding, effects: &mut Vec<Effect>) {
-        self.heard_ms = now_ms;
-        if self.stage == Stage::Opening {
-            self.stage = Stage::Filling;
-            self.progress.begin(now_ms);
-            self.cursor = Some(holding.range(Space::Data).0);
-            for (key, value) in holding.leaving(Space::Data) {
-                self.forward(&key, &value, effects);
-            }
+    /// The target began, with an empty copy or with what it kept. What left but has not landed is forwarded at once: no
+    /// page that is read before it lands would show it.
+    pub fn opened(
+        &mut self,
+        cx: &Cx<'_>,
+        kept: Option<Totals>,
+        holding: &Holding,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.heard_ms = cx.now_ms;
+        if self.stage != Stage::Opening {
+            return;
         }
+        self.stage = Stage::Filling;
+        self.progress.begin(cx.now_ms);
+        match kept {
+            Some(kept) => {
+                self.progress.begin_behind(cx.now_ms, kept.into());
+                if cx.settings.fault != Fault::ResumeByCursorAlone {
+                    let to = self.to.clone();
+                    self.resumed = Some(Comparison::new(self.copy, to, Aim::Resume, holding));
+                }
+            }
+            None => self.cursor = Some(holding.range(Space::Data).0),
+        }
+        for (key, value) in holding.leaving(Space::Data) {
+            self.forward(&key, &value, effects);
+        }
+    }
+
+    /// The comparison with what an earlier session left.
+    pub fn resumed_mut(&mut self) -> Option<&mut Comparison> {
+        self.resumed.as_mut()
+    }
+
+    /// The target said something.
+    pub fn note_heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
     }
 
     /// The target stored everything up to these numbers.
@@ -163,9 +200,11 @@ impl HandoffOut {
     pub fn pump(
         &mut self,
         cx: &Cx<'_>,
-        holding: &Holding,
+        copy: Contents<'_>,
+        ids: &mut Ids,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
+        let holding = copy.holding;
         match self.stage {
             Stage::Opening => {}
             Stage::Filling => {
@@ -173,9 +212,14 @@ impl HandoffOut {
                     let Some(cursor) = self.cursor.take() else {
                         break;
                     };
-                    self.send_page(cx, cursor, holding, effects)?;
+                    self.send_stretch(cx, cursor, holding, effects)?;
                 }
-                if self.cursor.is_none() && self.items_took == self.items_sent {
+                while self.may_send_page(cx) {
+                    if !self.send_lacking(cx, copy, ids, effects)? {
+                        break;
+                    }
+                }
+                if self.has_sent_all() && self.items_took == self.items_sent {
                     self.stage = Stage::Marking;
                     self.send_mark(cx.now_ms, holding, effects);
                 }
@@ -196,7 +240,44 @@ impl HandoffOut {
             && cx.budget.allows(Urgency::Move, cx.now_ms)
     }
 
-    fn send_page(
+    fn has_sent_all(&self) -> bool {
+        let resumed = self.resumed.as_ref();
+        self.cursor.is_none() && resumed.is_none_or(|c| c.is_done() && !c.has_lacking())
+    }
+
+    /// Sends what was found that the target lacks, or looks for more of that. Says whether there may be more to send at once.
+    fn send_lacking(
+        &mut self,
+        cx: &Cx<'_>,
+        copy: Contents<'_>,
+        ids: &mut Ids,
+        effects: &mut Vec<Effect>,
+    ) -> Result<bool, Error> {
+        let Some(resumed) = self.resumed.as_mut() else {
+            return Ok(false);
+        };
+        if !resumed.has_lacking() {
+            resumed.pump(cx, copy, ids, effects)?;
+        }
+        let most = cx.budget.message_bytes(PAGE_BYTES);
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while entries.len() < PAGE_ENTRIES && bytes < most {
+            let Some(key) = resumed.next_lacking() else {
+                break;
+            };
+            if let Some(value) = copy.holding.get(cx.store, &key)? {
+                bytes += key.len() + value.len();
+                entries.push((key, value));
+            }
+        }
+        let is_some = !entries.is_empty();
+        if is_some {
+            self.send_page(cx, &entries, effects);
+        }
+        Ok(is_some)
+    }
+
+    fn send_stretch(
         &mut self,
         cx: &Cx<'_>,
         cursor: Bytes,
@@ -207,12 +288,16 @@ impl HandoffOut {
         let bytes = cx.budget.message_bytes(PAGE_BYTES);
         let page = holding.page(cx.store, &cursor, &end, PAGE_ENTRIES, bytes)?;
         self.cursor = page.next;
-        if page.entries.is_empty() {
-            return Ok(());
+        if !page.entries.is_empty() {
+            self.send_page(cx, &page.entries, effects);
         }
+        Ok(())
+    }
+
+    fn send_page(&mut self, cx: &Cx<'_>, entries: &[(Bytes, Bytes)], effects: &mut Vec<Effect>) {
         let mut items = ItemsWriter::new();
         let mut sent = Amount::default();
-        for (key, value) in &page.entries {
+        for (key, value) in entries {
             items.push(key, value);
             sent += Amount::one(key, value);
         }
@@ -229,7 +314,6 @@ impl HandoffOut {
             to: self.to.clone(),
             message,
         });
-        Ok(())
     }
 
     fn send_mark(&mut self, now_ms: u64, holding: &Holding, effects: &mut Vec<Effect>) {
@@ -257,6 +341,7 @@ impl HandoffOut {
                 session: self.session,
                 ring,
                 attempt: self.attempt,
+                resume: self.resume,
             };
             effects.push(Effect::Send {
                 to: self.to.clone(),
@@ -281,8 +366,10 @@ impl HandoffOut {
 
     /// Whether the target is silent though something is outstanding.
     pub fn is_silent(&self, now_ms: u64) -> bool {
+        let compares = self.resumed.as_ref().is_some_and(Comparison::waits);
         let outstanding = match self.stage {
             Stage::Opening | Stage::Marking => true,
+            Stage::Filling if compares => true,
             Stage::Filling | Stage::Equal | Stage::Ready => {
                 self.items_took < self.items_sent || self.forwards_took < self.forwards_sent
             }
@@ -294,6 +381,7 @@ impl HandoffOut {
     pub fn was_quiet(&self) -> bool {
         self.stage != Stage::Opening
             && self.stage != Stage::Marking
+            && !self.resumed.as_ref().is_some_and(Comparison::waits)
             && self.items_took == self.items_sent
             && self.forwards_took == self.forwards_sent
     }

@@ -4,10 +4,11 @@
 //! it leaves, so at any point of the copy's order they say what the copy amounts to. What is dead by a keyspace's floor
 //! is neither seen nor counted, though it may be in the store still.
 //!
-//! Beside this file: `count` what it amounts to · `floors` what of it is dead.
+//! Beside this file: `count` what it amounts to · `tree` the same of any range of slots · `floors` what of it is dead.
 
 mod count;
 mod floors;
+mod tree;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use rkv_ring::PartitionCount;
 use rkv_storage::{Batch, Error, Space, Store, StoreKey};
-use rkv_wire::message::{CopyId, Totals};
+use rkv_wire::message::{CopyId, Span, Sum, Totals};
 
 use crate::actor::Effect;
 use crate::hint::Addressed;
@@ -85,7 +86,7 @@ impl Holding {
             keys: BTreeMap::new(),
             in_flight: 0,
             last_token: 0,
-            tally: Tally::default(),
+            tally: Tally::new(partitions.slots(id.partition)),
             hints: Addressed::default(),
             first_end_ms: None,
             newest: BTreeMap::new(),
@@ -132,6 +133,35 @@ impl Holding {
     /// What the copy amounts to, writes under way included.
     pub fn totals(&self) -> Totals {
         self.tally.totals
+    }
+
+    /// What nothing amounts to.
+    fn nothing(&self) -> Tally {
+        Tally::new(self.partitions.slots(self.id.partition))
+    }
+
+    /// All of its slots.
+    pub fn span(&self) -> Span {
+        let slots = self.partitions.slots(self.id.partition);
+        Span {
+            first: *slots.start(),
+            last: *slots.end(),
+        }
+    }
+
+    /// What the entries of `span` amount to, writes under way included.
+    pub fn sum(&self, span: Span) -> Sum {
+        self.tally.tree.sum(span)
+    }
+
+    /// The store keys of the entries of `span`: the first, and the first behind them.
+    pub fn keys_of(&self, span: Span) -> (Bytes, Bytes) {
+        StoreKey::range(Space::Data, self.id.service.0, span.first..=span.last)
+    }
+
+    /// Whether totals and sums are as the entries are: a write failed, otherwise, and nothing was counted since.
+    pub fn is_exact(&self) -> bool {
+        !self.miscounted
     }
 
     /// No entry ends before this; `None`: none ends.
@@ -384,7 +414,7 @@ impl Holding {
         }
         self.keys.insert(token, gone);
         match space {
-            Space::Data => self.tally = Tally::default(),
+            Space::Data => self.tally = self.nothing(),
             Space::Hint => self.hints = Addressed::default(),
             Space::Meta | Space::Foreign => {}
         }

@@ -5,11 +5,13 @@
 //!
 //! In reading order: `desk` how an event reaches its actor and who carries out what it wishes for · `fence` a command
 //! that came by another ring · `opening` in what phase a copy begins · `hints_heard` who holds hints for a copy that
-//! catches up · `report` what people are told.
+//! catches up · `report` what people are told · `mending`
+//! exchanges that somebody asks for.
 
 mod desk;
 mod fence;
 mod hints_heard;
+mod mending;
 mod opening;
 mod report;
 
@@ -239,7 +241,7 @@ impl Host {
                 None => self.upward().answered(id, from, answer, body),
             },
             Message::HandoffOpen { copy, ring, .. }
-            | Message::AskTotals { copy, ring, .. }
+            | Message::AskSums { copy, ring, .. }
             | Message::Compare { copy, ring, .. }
             | Message::Fill { copy, ring, .. } => {
                 if ring.supersedes(&self.view.load().id()) {
@@ -254,7 +256,7 @@ impl Host {
             | Message::HandoffMark { copy, .. }
             | Message::HandoffMarked { copy, .. }
             | Message::HandoffBroken { copy, .. } => self.to_copy(copy, from, message),
-            Message::TotalsAre { id, .. }
+            Message::SumsAre { id, .. }
             | Message::Compared { id, .. }
             | Message::Filled { id, .. } => {
                 if let Some(copy) = asking_copy(id) {
@@ -270,7 +272,26 @@ impl Host {
                 let report = Box::new(self.report());
                 self.world.send(from, Message::ReportIs { id, report });
             }
+            Message::AskRepair {
+                id,
+                ring,
+                partition,
+                begin,
+            } => {
+                if ring.supersedes(&self.view.load().id()) {
+                    self.upward().pull(from);
+                }
+                let begun = if begin {
+                    self.begin_repair(partition)
+                } else {
+                    0
+                };
+                let copies = self.repair_reports(partition);
+                let message = Message::RepairIs { id, begun, copies };
+                self.world.send(from, message);
+            }
             Message::Cluster(_)
+            | Message::RepairIs { .. }
             | Message::ReportIs { .. }
             | Message::Request { .. }
             | Message::Reply { .. } => {}
@@ -357,7 +378,7 @@ impl Host {
         desks.all(|desk| self.look(desk, is_empty))
     }
 
-    /// Comparisons that found something to mend since the start.
+    /// Entries that comparisons mended since the start, here or at a peer.
     pub fn repairs(&self) -> u64 {
         let desks = self.services.iter().flat_map(|r| &r.desks);
         desks

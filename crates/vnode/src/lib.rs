@@ -6,7 +6,7 @@
 //! In reading order: [`vnode`] what a service brings · [`host`] which vnodes run here · [`router`] here or over the
 //! wire · [`view`] who owns what and who is up · [`actor`] one copy and all that can happen to it · [`phase`] its
 //! persisted state · [`holding`] what it holds, and [`mask`] what of that is dead · [`handoff_out`] and [`handoff_in`] the two sides of a move · [`hint`]
-//! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`] and [`stretch`] two copies brought to
+//! and [`hint_drain`] what is kept for an owner that missed a write · [`compare`], [`survey`] and [`stretch`] two copies brought to
 //! cover each other · [`catch_up`] when a copy that came back counts again · [`progress`] how far a transfer is ·
 //! [`places`] how many transfers run at once · [`budget`] how many bytes they may send, and [`courtesy`] how much of a node's time they take · [`figures`] what was done so far ·
 //! [`trial`] a cluster in one process, to try a service · [`settings`],
@@ -33,6 +33,7 @@ pub mod progress;
 pub mod router;
 pub mod settings;
 pub mod stretch;
+pub mod survey;
 pub mod trial;
 pub mod view;
 pub mod vnode;

@@ -40,6 +40,10 @@ pub enum Phase {
         session: SessionId,
         /// The move's attempt.
         attempt: u32,
+        /// Since which epoch the move has been listed: what one session of a move leaves is good for the next, what another
+        /// move left is not. 0: not known.
+        #[serde(default)]
+        since: u32,
         /// Whether it equalled the source at a mark, synced; every write since came too.
         complete: bool,
     },

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use rkv_wire::message::Totals;
+
 /// The rate is that of the last so many milliseconds.
 const WINDOW_MS: u64 = 5_000;
 /// How far apart the moments are that are remembered.
@@ -24,6 +26,15 @@ impl Amount {
         Amount {
             entries: 1,
             bytes: (key.len() + value.len()) as u64,
+        }
+    }
+}
+
+impl From<Totals> for Amount {
+    fn from(totals: Totals) -> Amount {
+        Amount {
+            entries: totals.entries,
+            bytes: totals.bytes,
         }
     }
 }
@@ -49,6 +60,13 @@ impl Progress {
         if self.marks.is_empty() {
             self.marks.push_back((now_ms, self.done.entries));
         }
+    }
+
+    /// So much need not be moved: it begins now, behind that.
+    pub fn begin_behind(&mut self, now_ms: u64, before: Amount) {
+        self.done += before;
+        self.marks.clear();
+        self.begin(now_ms);
     }
 
     /// More was moved.

@@ -15,9 +15,9 @@ use rkv_ring::{
     Addresses, ClusterId, Incarnation, Member, NodeName, Partition, PartitionCount, Ring, Slot,
     Status, moves,
 };
-use rkv_storage::Faults;
 use rkv_storage::direct::Direct;
 use rkv_storage::memory::Memory;
+use rkv_storage::{Faults, Store};
 use rkv_wire::message::{Answer, Command, Message, RequestId, Role, ServiceId};
 
 use crate::fault::Fault;
@@ -104,6 +104,7 @@ pub struct Trial {
     /// The ring that was adopted last.
     pub ring: Arc<Ring>,
     requests: u64,
+    boots: u64,
 }
 
 impl Trial {
@@ -126,6 +127,7 @@ impl Trial {
             hosts: BTreeMap::new(),
             ring: Arc::new(ring),
             requests: 0,
+            boots: 0,
         };
         trial.start(founder);
         trial
@@ -133,29 +135,48 @@ impl Trial {
 
     /// Starts a node that is no member yet.
     pub fn start(&mut self, name: &str) {
+        let store = Arc::new(Direct::new(Arc::new(Memory::new()), Faults::default()));
+        self.open(name, store, Beginning::Founded);
+    }
+
+    /// Kills a node and starts it again with what it had stored. What was on its way to it is lost.
+    pub fn restart(&mut self, name: &str) {
+        let before = self.hosts.remove(&NodeName::from(name));
+        let before = before.expect("only who runs is restarted");
+        self.net
+            .queue
+            .lock()
+            .retain(|(_, to, _)| to.as_str() != name);
+        self.open(name, before.store().clone(), Beginning::Intact);
+    }
+
+    fn open(&mut self, name: &str, store: Arc<dyn Store>, beginning: Beginning) {
         let me = NodeName::from(name);
         let place = Arc::new(Place {
             me: me.clone(),
             net: self.net.clone(),
         });
+        self.boots += 1;
         let settings = Settings {
-            boot: (self.hosts.len() as u64 + 1) << 8,
+            boot: self.boots << 8,
             ..self.settings.clone()
         };
         let host = Host::open(
             me.clone(),
             self.ring.clone(),
             (self.services)(),
-            Arc::new(Direct::new(Arc::new(Memory::new()), Faults::default())),
+            store,
             place.clone(),
             settings,
-            Beginning::Founded,
+            beginning,
         )
-        .expect("an empty store in memory opens");
+        .expect("a store in memory opens");
         host.start(place);
         for (other, running) in &self.hosts {
             running.suspect(&me, true);
             host.suspect(other, true);
+            running.heard_ring(&me, self.ring.id());
+            host.heard_ring(other, self.ring.id());
         }
         self.hosts.insert(me, host);
     }

@@ -200,6 +200,56 @@ impl Totals {
     pub fn is_equal_copy(&self, other: &Totals) -> bool {
         (self.entries, self.hash) == (other.entries, other.hash)
     }
+
+    /// How many bytes so many of the entries come to, if all are alike.
+    pub fn share(&self, entries: u64) -> u64 {
+        let bytes = u128::from(self.bytes) * u128::from(entries);
+        let share = bytes.checked_div(u128::from(self.entries)).unwrap_or(0);
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+}
+
+/// Consecutive slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Span {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+/// What the entries of some slots amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sum {
+    /// Entries, tombstones included.
+    pub entries: u64,
+    /// Sum, modulo 2^64, of a hash of each entry's key and digest.
+    pub hash: u64,
+}
+
+/// What one copy holds of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u16, u16, u64, u64)", into = "(u16, u16, u64, u64)")]
+pub struct SpanSum {
+    /// Which slots.
+    pub span: Span,
+    /// What it holds of them.
+    pub sum: Sum,
+}
+
+impl From<(u16, u16, u64, u64)> for SpanSum {
+    fn from((first, last, entries, hash): (u16, u16, u64, u64)) -> SpanSum {
+        SpanSum {
+            span: Span { first, last },
+            sum: Sum { entries, hash },
+        }
+    }
+}
+
+impl From<SpanSum> for (u16, u16, u64, u64) {
+    fn from(SpanSum { span, sum }: SpanSum) -> (u16, u16, u64, u64) {
+        (span.first, span.last, sum.entries, sum.hash)
+    }
 }
 
 /// All that one node may say to another.
@@ -239,7 +289,7 @@ pub enum Message {
     },
 
     // ---- a move A -> B: A speaks first -----------------------------------------------------------------------------
-    /// A: begin with an empty copy. Repeated until answered.
+    /// A: begin. Repeated until answered.
     HandoffOpen {
         /// Which copy.
         copy: CopyId,
@@ -249,6 +299,9 @@ pub enum Message {
         ring: RingId,
         /// The move's attempt in that ring.
         attempt: u32,
+        /// Whether B may keep what earlier sessions of the same move left there; otherwise it begins with an empty copy.
+        #[serde(default)]
+        resume: bool,
     },
     /// B: begun, or why not (A tries again later).
     HandoffOpened {
@@ -256,6 +309,9 @@ pub enum Message {
         copy: CopyId,
         /// The session.
         session: SessionId,
+        /// What an earlier session left and B kept: only what differs is to be sent.
+        #[serde(default)]
+        kept: Option<Totals>,
         /// Why not, in words for people.
         refused: Option<String>,
         /// Whether that is only because others come in: there may be a place at any moment.
@@ -332,23 +388,28 @@ pub enum Message {
     },
 
     // ---- copies that are compared, drained or filled ---------------------------------------------------------------
-    /// What do you hold of this copy, and does it count?
-    AskTotals {
+    /// This is what I hold of these slots: of which do you hold something else?
+    AskSums {
         /// Names it.
         id: RequestId,
         /// Which copy.
         copy: CopyId,
         /// The sender's ring.
         ring: RingId,
+        /// Whether the sender wants what it lacks (no: it only wants to get rid of its own, and the answer is said only
+        /// of a synced state).
+        both_ways: bool,
+        /// What the sender holds of each span.
+        sums: Vec<SpanSum>,
     },
-    /// Answers [`Message::AskTotals`].
-    TotalsAre {
+    /// Answers [`Message::AskSums`].
+    SumsAre {
         /// Of which.
         id: RequestId,
-        /// In what state the copy is.
-        state: CopyState,
-        /// What it holds.
-        totals: Totals,
+        /// `None`: compared. Otherwise why not.
+        refused: Option<Answer>,
+        /// What the answerer holds of those spans that differ, as they were asked about.
+        differ: Vec<SpanSum>,
     },
     /// Here are the digests of all my entries in `from..to`: which do you lack, and what do you hold that I lack?
     Compare {
@@ -398,6 +459,9 @@ pub enum Message {
     Filled {
         /// Of which.
         id: RequestId,
+        /// How many of the items changed anything.
+        #[serde(default)]
+        changed: u32,
         /// How it went.
         answer: Answer,
     },
@@ -428,6 +492,26 @@ pub enum Message {
         id: RequestId,
         /// The report.
         report: Box<Report>,
+    },
+    /// How do your copies compare with their peers', and have them compared now if so asked.
+    AskRepair {
+        /// Names it.
+        id: RequestId,
+        /// The sender's ring.
+        ring: RingId,
+        /// Only of this partition.
+        partition: Option<Partition>,
+        /// Whether exchanges are to begin.
+        begin: bool,
+    },
+    /// Answers [`Message::AskRepair`].
+    RepairIs {
+        /// Of which.
+        id: RequestId,
+        /// Copies of which an exchange with each peer that is up begins now.
+        begun: u32,
+        /// All copies that were asked about.
+        copies: Vec<RepairReport>,
     },
 
     // ---- clients ------------------------------------------------------------------------------------------------------
@@ -495,6 +579,28 @@ pub struct CopyReport {
     /// Whether it has everything that it ever acknowledged, and acknowledges by itself.
     #[serde(default)]
     pub whole: bool,
+}
+
+/// How one copy compares with its peers', in a [`Message::RepairIs`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// Which.
+    pub copy: CopyId,
+    /// In what state.
+    pub state: CopyState,
+    /// Unix milliseconds since when it has been exchanged in full with each other owner; `None`: not with all since the
+    /// node started.
+    pub exchanged_ms: Option<u64>,
+    /// Entries that exchanges which it began have mended, here or there, since the node started.
+    pub repaired: u64,
+    /// Slots that are known to differ from a peer's now.
+    pub divergence: u64,
+    /// Whom it is compared with now.
+    pub with: Option<NodeName>,
+    /// Whom it is to be compared with, because somebody asked for it.
+    pub asked_for: Vec<NodeName>,
+    /// Why an exchange was given up last, if none has ended since.
+    pub last_error: Option<String>,
 }
 
 /// Hints held, in a [`Report`].
@@ -598,6 +704,7 @@ impl Message {
             | Message::Compare { .. }
             | Message::Compared { .. }
             | Message::Fill { .. }
+            | Message::RepairIs { .. }
             | Message::ReportIs { .. } => Lane::Bulk,
             _ => Lane::Requests,
         }

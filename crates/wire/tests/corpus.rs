@@ -12,8 +12,8 @@ use rkv_ring::{
 use rkv_wire::codec::{Batch, PREFIX};
 use rkv_wire::items::one_item;
 use rkv_wire::message::{
-    Answer, Command, CopyId, CopyReport, CopyState, HintReport, Report, RequestId, Role, ServiceId,
-    SessionId, Totals, TransferKind, TransferReport,
+    Answer, Command, CopyId, CopyReport, CopyState, HintReport, RepairReport, Report, RequestId,
+    Role, ServiceId, SessionId, Totals, TransferKind, TransferReport,
 };
 use rkv_wire::{Envelope, Message};
 
@@ -173,6 +173,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 session,
                 ring: ring_id,
                 attempt: 2,
+                resume: true,
             },
         ),
         (
@@ -180,6 +181,7 @@ fn samples() -> Vec<(&'static str, Message)> {
             Message::HandoffOpened {
                 copy,
                 session,
+                kept: Some(totals),
                 refused: Some("no".into()),
                 full: true,
             },
@@ -222,11 +224,21 @@ fn samples() -> Vec<(&'static str, Message)> {
             },
         ),
         (
-            "totals",
-            Message::TotalsAre {
+            "asksums",
+            Message::AskSums {
                 id,
-                state: CopyState::CatchingUp,
-                totals,
+                copy,
+                ring: ring_id,
+                both_ways: true,
+                sums: vec![(0, 16_383, 3, 7).into()],
+            },
+        ),
+        (
+            "sums",
+            Message::SumsAre {
+                id,
+                refused: Some(Answer::Busy),
+                differ: vec![(0, 16_383, 4, 8).into()],
             },
         ),
         (
@@ -275,6 +287,32 @@ fn samples() -> Vec<(&'static str, Message)> {
                 lineage: 0,
                 have: ring.epoch,
             }),
+        ),
+        (
+            "askrepair",
+            Message::AskRepair {
+                id,
+                ring: ring_id,
+                partition: Some(Partition(3)),
+                begin: true,
+            },
+        ),
+        (
+            "repair",
+            Message::RepairIs {
+                id,
+                begun: 1,
+                copies: vec![RepairReport {
+                    copy,
+                    state: CopyState::Serving,
+                    exchanged_ms: Some(9),
+                    repaired: 1,
+                    divergence: 2,
+                    with: Some("a".into()),
+                    asked_for: vec!["b".into()],
+                    last_error: Some("no".into()),
+                }],
+            },
         ),
         (
             "report",

@@ -17,10 +17,11 @@ pub use world::{Outcome, World};
 use rkv_vnode::Fault;
 
 /// Every fault that the checks must catch.
-pub const FAULTS: [Fault; 10] = [
+pub const FAULTS: [Fault; 11] = [
     Fault::PromiseNotPersisted,
     Fault::OverwriteInsteadOfMerge,
     Fault::AckBeforeForward,
+    Fault::ResumeByCursorAlone,
     Fault::DeleteSourceEarly,
     Fault::EmptiedCopyVotes,
     Fault::HintToOldOwner,

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
-use rkv_wire::message::{Answer, CopyId, Message, RequestId};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId, SpanSum};
 
 use super::leaving::Leaving;
 use super::repair::Repair;
@@ -18,9 +18,10 @@ use crate::holding::Contents;
 use crate::phase::Phase;
 use crate::places::{Place, Turn};
 use crate::stretch::{self, FILL_BYTES, Stretch};
+use crate::survey;
 
-/// All comparisons of a copy that are under way.
-fn under_way<'a>(
+/// The comparisons of a copy that are under way for themselves.
+fn own<'a>(
     leaving: &'a mut Leaving,
     catch_up: &'a mut Option<CatchUp>,
     repair: &'a mut Repair,
@@ -30,7 +31,7 @@ fn under_way<'a>(
         .proofs
         .iter_mut()
         .chain(catch_up)
-        .chain(&mut repair.comparison)
+        .chain(repair.comparison_mut())
 }
 
 /// The comparison, if it has a place to run in or gets one. None is kept by one that is done, held or waits.
@@ -60,17 +61,18 @@ impl Actor {
         effects: &mut Vec<Effect>,
     ) {
         match message {
-            Message::AskTotals { id, .. } => effects.push(Effect::Send {
-                to: from,
-                message: Message::TotalsAre {
-                    id,
-                    state: self.state(),
-                    totals: self.holding.totals(),
-                },
-            }),
-            Message::TotalsAre { id, state, totals } => {
-                self.heard_totals(cx, id, state, totals, effects);
-            }
+            Message::AskSums {
+                id,
+                both_ways,
+                sums,
+                ..
+            } => self.answer_sums(cx, from, (id, both_ways, sums), effects),
+            Message::SumsAre {
+                id,
+                refused,
+                differ,
+                ..
+            } => self.surveyed(cx, id, refused, differ, effects),
             Message::Compare {
                 id,
                 from: start,
@@ -99,12 +101,121 @@ impl Actor {
                     lacking,
                     refused,
                     upto,
+                    mended: 0,
                 };
                 self.compared(cx, compared, body, effects);
             }
             Message::Fill { id, body, .. } => self.fill(cx, from, id, body, effects),
-            Message::Filled { id, answer } => self.filled(cx, id, &answer, effects),
+            Message::Filled {
+                id,
+                changed,
+                answer,
+            } => self.filled(cx, id, changed, &answer, effects),
             _ => {}
+        }
+    }
+
+    /// Whether `from` may compare its copy with this one: as an owner does, or in the session of a move.
+    fn is_comparable(&self, cx: &Cx<'_>, from: &NodeName) -> bool {
+        let answers = self.phase.answers() && cx.view.owns(self.id.partition);
+        let incoming = self.incoming.as_ref();
+        answers || incoming.is_some_and(|incoming| incoming.from == *from)
+    }
+
+    fn answer_sums(
+        &mut self,
+        cx: &Cx<'_>,
+        to: NodeName,
+        (id, both_ways, sums): (RequestId, bool, Vec<SpanSum>),
+        effects: &mut Vec<Effect>,
+    ) {
+        let refused = (!self.is_comparable(cx, &to)).then(|| Answer::NotOwner(cx.view.id()));
+        if both_ways {
+            self.repair.give_way(cx.view.me(), &to, cx.now_ms);
+        }
+        let differ = match refused {
+            None => survey::answer(&self.holding, &sums),
+            Some(_) => Vec::new(),
+        };
+        let message = Message::SumsAre {
+            id,
+            refused,
+            differ,
+        };
+        self.answer_comparison(cx, to, message, both_ways, effects);
+    }
+
+    /// Answers a comparison; at once unless the asker will drop what this says is covered: then it must survive a power cut first.
+    fn answer_comparison(
+        &mut self,
+        cx: &Cx<'_>,
+        to: NodeName,
+        message: Message,
+        at_once: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        if at_once {
+            return effects.push(Effect::Send { to, message });
+        }
+        let failures = self.failures;
+        let then = Then::Compared {
+            to,
+            message,
+            failures,
+        };
+        self.write(cx, Vec::new(), true, then, effects);
+    }
+
+    /// A peer said what it holds of the spans that it was asked about.
+    fn surveyed(
+        &mut self,
+        cx: &Cx<'_>,
+        id: RequestId,
+        refused: Option<Answer>,
+        differ: Vec<SpanSum>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.is_session_refused(cx, id, refused.as_ref(), effects) {
+            return;
+        }
+        let resumed = self.giving.resumed_mut();
+        let found = own(&mut self.leaving, &mut self.catch_up, &mut self.repair)
+            .chain(resumed)
+            .find(|comparison| comparison.is_about(id));
+        let Some(comparison) = found else {
+            return;
+        };
+        let contents = Contents {
+            holding: &self.holding,
+            vnode: &*self.vnode,
+        };
+        let heard = (refused, differ);
+        match comparison.surveyed(cx, contents, heard, &mut self.ids, effects) {
+            Ok(()) => self.comparisons_moved(cx, effects),
+            Err(error) => effects.push(Effect::Warn(error.to_string())),
+        }
+    }
+
+    /// An answer of the target of a move, which knows the session no more: the session is over.
+    fn is_session_refused(
+        &mut self,
+        cx: &Cx<'_>,
+        id: RequestId,
+        refused: Option<&Answer>,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let is_its = self.giving.resumed_mut().is_some_and(|c| c.is_about(id));
+        let Some(out) = self.giving.out.as_mut().filter(|_| is_its) else {
+            return false;
+        };
+        out.note_heard(cx.now_ms);
+        match refused {
+            None | Some(Answer::Busy) => false,
+            Some(_) => {
+                let reason = format!("{} refused to compare", out.to);
+                self.break_out(cx, reason, effects);
+                true
+            }
         }
     }
 
@@ -117,7 +228,7 @@ impl Actor {
         effects: &mut Vec<Effect>,
     ) {
         let (start, both_ways) = (asked.from.clone(), asked.both_ways);
-        let answered = if !(self.phase.answers() && cx.view.owns(self.id.partition)) {
+        let answered = if !self.is_comparable(cx, &to) {
             Err(Answer::NotOwner(cx.view.id()))
         } else if both_ways && !cx.budget.allows(Urgency::Repair, cx.now_ms) {
             Err(Answer::Busy)
@@ -144,18 +255,7 @@ impl Actor {
             upto,
             body,
         };
-        if both_ways || !sound {
-            effects.push(Effect::Send { to, message });
-        } else {
-            // The asker will drop what this says is covered: it must survive a power cut first.
-            let failures = self.failures;
-            let then = Then::Compared {
-                to,
-                message,
-                failures,
-            };
-            self.write(cx, Vec::new(), true, then, effects);
-        }
+        self.answer_comparison(cx, to, message, both_ways || !sound, effects);
     }
 
     /// A peer sends entries that this copy lacks.
@@ -181,10 +281,16 @@ impl Actor {
         match merged {
             Ok(writes) => {
                 self.forward_all(&writes, effects);
-                self.write(cx, writes, true, Then::Filled { to, id }, effects);
+                let changed = writes.len() as u32;
+                self.write(cx, writes, true, Then::Filled { to, id, changed }, effects);
             }
             Err(answer) => {
-                let message = Message::Filled { id, answer };
+                let changed = 0;
+                let message = Message::Filled {
+                    id,
+                    changed,
+                    answer,
+                };
                 effects.push(Effect::Send { to, message });
             }
         }
@@ -198,9 +304,19 @@ impl Actor {
         body: Bytes,
         effects: &mut Vec<Effect>,
     ) {
-        let differs = !compared.lacking.is_empty() || !body.is_empty();
-        let about = |comparison: &&mut Comparison| comparison.is_about(compared.id);
-        let found = under_way(&mut self.leaving, &mut self.catch_up, &mut self.repair).find(about);
+        let refused = compared.refused.clone();
+        if self.is_session_refused(cx, compared.id, refused.as_ref(), effects) {
+            return;
+        }
+        let writes = self.merge_items(cx, body).unwrap_or_default();
+        let compared = Compared {
+            mended: writes.len() as u64,
+            ..compared
+        };
+        let resumed = self.giving.resumed_mut();
+        let found = own(&mut self.leaving, &mut self.catch_up, &mut self.repair)
+            .chain(resumed)
+            .find(|comparison| comparison.is_about(compared.id));
         let Some(comparison) = found else {
             return;
         };
@@ -210,9 +326,8 @@ impl Actor {
         };
         match comparison.compared(cx, contents, compared, &mut self.ids, effects) {
             Ok(true) => {
-                self.repairs += u64::from(differs && self.phase == Phase::Serving);
-                let writes = self.merge_items(cx, body).unwrap_or_default();
                 if !writes.is_empty() {
+                    self.note_mended(writes.len() as u64);
                     self.forward_all(&writes, effects);
                     self.write(cx, writes, false, Then::Nothing, effects);
                 }
@@ -224,12 +339,21 @@ impl Actor {
     }
 
     /// A peer stored what it was sent, or refused.
-    fn filled(&mut self, cx: &Cx<'_>, id: RequestId, answer: &Answer, effects: &mut Vec<Effect>) {
+    fn filled(
+        &mut self,
+        cx: &Cx<'_>,
+        id: RequestId,
+        changed: u32,
+        answer: &Answer,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(drain) = self.hinting.drain.as_mut() {
             drain.filled(cx.now_ms, id, answer);
         }
-        let about = |comparison: &&mut Comparison| comparison.is_about(id);
-        let found = under_way(&mut self.leaving, &mut self.catch_up, &mut self.repair).find(about);
+        let resumed = self.giving.resumed_mut();
+        let found = own(&mut self.leaving, &mut self.catch_up, &mut self.repair)
+            .chain(resumed)
+            .find(|comparison| comparison.is_about(id));
         let Some(comparison) = found else {
             return self.pump_hints(cx, effects);
         };
@@ -237,15 +361,27 @@ impl Actor {
             holding: &self.holding,
             vnode: &*self.vnode,
         };
-        match comparison.filled(cx, contents, (id, answer), &mut self.ids, effects) {
-            Ok(()) => self.comparisons_moved(cx, effects),
+        let heard = (id, changed, answer);
+        match comparison.filled(cx, contents, heard, &mut self.ids, effects) {
+            Ok(()) => {
+                self.note_mended(u64::from(changed));
+                self.comparisons_moved(cx, effects);
+            }
             Err(error) => effects.push(Effect::Warn(error.to_string())),
+        }
+    }
+
+    /// Entries were held differently, here or there. What a copy lacks that comes back is no repair.
+    fn note_mended(&mut self, entries: u64) {
+        if self.phase == Phase::Serving {
+            self.repairs += entries;
         }
     }
 
     fn comparisons_moved(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         self.end_repair(cx);
         self.pump_comparisons(cx, effects);
+        self.pump_out(cx, effects);
     }
 
     pub(super) fn pump_comparisons(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
@@ -263,7 +399,7 @@ impl Actor {
             cx,
             (Turn::CatchUp, self.id),
         );
-        let repair = self.repair.comparison.as_mut().filter(|_| !is_held);
+        let repair = self.repair.exchange.as_mut().filter(|_| !is_held);
         let repair = with_place(repair, &mut self.repair.place, cx, (Turn::Repair, self.id));
         for comparison in proofs.chain(catch_up).chain(repair) {
             if let Err(error) = comparison.pump(cx, contents, &mut self.ids, effects) {

@@ -66,6 +66,8 @@ pub enum Event {
     View,
     /// Time passed.
     Tick,
+    /// Somebody wants the copy compared with its peers.
+    Repair,
     /// A move that gave way to requests may go on.
     MoveOn,
     /// So may a comparison.

@@ -5,13 +5,15 @@
 //! epoch decides. What flows in a session is [`HandoffOut`]'s to say.
 
 use rkv_ring::Move;
-use rkv_wire::message::{Message, SessionId};
+use rkv_wire::message::{Message, SessionId, Totals};
 
 use super::backoff::Backoff;
 use super::forwarding::Gate;
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
+use crate::compare::Comparison;
 use crate::handoff_out::{HandoffOut, Stage};
+use crate::holding::Contents;
 use crate::phase::Phase;
 use crate::places::{Place, Turn};
 
@@ -32,6 +34,8 @@ pub(crate) struct Giving {
     pub(crate) backoff: Backoff,
     told_ready_ms: u64,
     sessions: u64,
+    /// Set when the copies differed at the mark of a session: the next one begins with an empty copy there.
+    begins_anew: bool,
 }
 
 impl Giving {
@@ -43,12 +47,18 @@ impl Giving {
             backoff: Backoff::default(),
             told_ready_ms: 0,
             sessions: seed & 0xffff_ffff,
+            begins_anew: false,
         }
     }
 
     /// The session under way, if it is this one.
     pub(super) fn session(&mut self, session: SessionId) -> Option<&mut HandoffOut> {
         self.out.as_mut().filter(|out| out.session == session)
+    }
+
+    /// The comparison with what an earlier session left at the target.
+    pub(super) fn resumed_mut(&mut self) -> Option<&mut Comparison> {
+        self.out.as_mut().and_then(HandoffOut::resumed_mut)
     }
 
     /// Whether it waits for a session to begin.
@@ -137,7 +147,8 @@ impl Actor {
         }
         let session = self.fresh_session(cx);
         let (to, attempt) = (listed.to.clone(), listed.attempt);
-        let mut out = HandoffOut::new(self.id, to, session, attempt, cx.now_ms);
+        let resume = !self.giving.begins_anew;
+        let mut out = HandoffOut::new(self.id, to, session, attempt, resume, cx.now_ms);
         out.ask(cx.now_ms.max(1_000), cx.view.id(), effects);
         self.giving.out = Some(out);
         self.giving.place = Some(place);
@@ -157,10 +168,17 @@ impl Actor {
         match message {
             Message::HandoffOpened {
                 session,
+                kept,
                 refused,
                 full,
                 ..
-            } => self.opened_out(cx, session, (refused, full), effects),
+            } => {
+                let opened = match refused {
+                    Some(refused) => Err((refused, full)),
+                    None => Ok(kept),
+                };
+                self.opened_out(cx, session, opened, effects);
+            }
             Message::HandoffTook {
                 session,
                 items,
@@ -183,7 +201,9 @@ impl Actor {
                 match marked.map(|out| out.marked(cx.now_ms, forwards, equal)) {
                     Some(Ok(true)) => self.write_down_forwarding(cx, effects),
                     Some(Err(reason)) => {
-                        // They were merged into an empty copy and ought to be equal: perhaps this one is miscounted.
+                        // They ought to be equal: what an earlier session left may be in the way, or this one is
+                        // miscounted.
+                        self.giving.begins_anew = true;
                         self.holding.doubt(cx.store, &*self.vnode);
                         self.break_out(cx, reason, effects);
                     }
@@ -198,22 +218,24 @@ impl Actor {
         &mut self,
         cx: &Cx<'_>,
         session: SessionId,
-        (refused, full): (Option<String>, bool),
+        opened: Result<Option<Totals>, (String, bool)>,
         effects: &mut Vec<Effect>,
     ) {
         let Some(out) = self.giving.out.as_mut().filter(|o| o.session == session) else {
             return;
         };
-        match refused {
-            Some(_) if out.is_open() => {}
-            Some(reason) if full => {
+        match opened {
+            Err(_) if out.is_open() => {}
+            Err((reason, true)) => {
                 self.giving.backoff.come_again(cx.now_ms, reason.clone());
                 self.give_up(cx, reason, effects);
             }
-            Some(reason) => self.put_off(cx, reason, effects),
-            None => {
+            Err((reason, false)) => self.put_off(cx, reason, effects),
+            Ok(kept) => {
                 self.giving.backoff.began();
-                out.opened(cx.now_ms, &self.holding, effects);
+                let kept = kept.filter(|_| !self.giving.begins_anew);
+                self.giving.begins_anew = false;
+                out.opened(cx, kept, &self.holding, effects);
                 self.pump_out(cx, effects);
             }
         }
@@ -223,7 +245,11 @@ impl Actor {
         let Some(out) = self.giving.out.as_mut() else {
             return;
         };
-        if let Err(error) = out.pump(cx, &self.holding, effects) {
+        let contents = Contents {
+            holding: &self.holding,
+            vnode: &*self.vnode,
+        };
+        if let Err(error) = out.pump(cx, contents, &mut self.ids, effects) {
             self.break_out(cx, error.to_string(), effects);
         }
     }

@@ -10,7 +10,7 @@ use rkv_wire::message::Answer;
 use super::commands::answer;
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
-use crate::compare::Comparison;
+use crate::compare::{Aim, Comparison};
 use crate::fault::Fault;
 use crate::hint::Hint;
 use crate::holding::Write;
@@ -97,7 +97,7 @@ impl Actor {
         };
         with.into_iter()
             .filter(|node| node != cx.view.me())
-            .map(|node| Comparison::new(self.id, node, false, &self.holding))
+            .map(|node| Comparison::new(self.id, node, Aim::Cover, &self.holding))
             .collect()
     }
 

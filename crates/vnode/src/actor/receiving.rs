@@ -1,6 +1,8 @@
 //! This file answers: how is a copy filled as the target of a move?
 //!
-//! A session begins with an empty copy. What comes is merged, in the order of its stream; when the copy equals the
+//! A move begins with an empty copy, and its later sessions with what the earlier ones left: the source finds what differs.
+//! What any other move left, or an older stay in the row, is dropped first: since then a delete may have been reaped that it
+//! does not know of. What comes is merged, in the order of its stream; when the copy equals the
 //! source's at a mark, that is written down, synced, and told.
 //!
 //! An owner that is to answer for one place more, where rows have fewer nodes than places, begins with the copy that it
@@ -9,10 +11,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rkv_ring::NodeName;
+use rkv_ring::{Move, NodeName};
 use rkv_storage::Space;
 use rkv_wire::items::read_items;
-use rkv_wire::message::{Message, SessionId};
+use rkv_wire::message::{Message, SessionId, Totals};
 
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
@@ -21,6 +23,13 @@ use crate::handoff_in::{HandoffIn, Mark, Stream};
 use crate::holding::Write;
 use crate::phase::Phase;
 use crate::vnode::Merged;
+
+/// A [`Message::HandoffOpen`] taken apart.
+struct Opening {
+    session: SessionId,
+    attempt: u32,
+    resume: bool,
+}
 
 /// A message of one of a session's streams.
 struct Piece {
@@ -40,8 +49,18 @@ impl Actor {
     ) {
         let (session, piece) = match message {
             Message::HandoffOpen {
-                session, attempt, ..
-            } => return self.open_in(cx, from, session, attempt, effects),
+                session,
+                attempt,
+                resume,
+                ..
+            } => {
+                let opening = Opening {
+                    session,
+                    attempt,
+                    resume,
+                };
+                return self.open_in(cx, from, opening, effects);
+            }
             Message::HandoffMark {
                 session,
                 items,
@@ -91,60 +110,85 @@ impl Actor {
         &mut self,
         cx: &Cx<'_>,
         from: NodeName,
-        session: SessionId,
-        attempt: u32,
+        opening: Opening,
         effects: &mut Vec<Effect>,
     ) {
-        if self.incoming_session(&from, session).is_some() {
+        let Opening {
+            session,
+            attempt,
+            resume,
+        } = opening;
+        if let Some(incoming) = self.incoming_session(&from, session) {
+            let kept = incoming.kept;
             let opening = |then: &Then| matches!(then, Then::Opened { .. });
             if !self.then.iter().any(|(_, then)| opening(then)) {
-                self.answer_open(from, session, None, effects);
+                self.answer_open(from, session, Ok(kept), effects);
             }
             return;
         }
-        if let Some(refused) = self.refuses_open(cx, &from, attempt) {
-            return self.answer_open(from, session, Some(refused), effects);
-        }
+        let since = match self.refuses_open(cx, &from, attempt) {
+            Ok(since) => since,
+            Err(refused) => return self.answer_open(from, session, Err(refused), effects),
+        };
         // An earlier session of this move is over: its source begins another.
         self.incoming = None;
         let most = cx.most_transfers();
         let Some(place) = cx.places.take_in(most) else {
             let full = format!("{} takes {most} at once (transfers.limit)", cx.view.me());
-            return effects.push(self.opened(from, session, Some(full), true));
+            return effects.push(self.opened(from, session, Err(full), true));
         };
-        let incoming = HandoffIn::new(from.clone(), session, place, cx.now_ms);
+        let incoming = |kept| HandoffIn::new(from.clone(), session, kept, place, cx.now_ms);
         if self.phase == Phase::Serving {
-            self.incoming = Some(incoming);
-            return self.answer_open(from, session, None, effects);
+            self.incoming = Some(incoming(None));
+            return self.answer_open(from, session, Ok(None), effects);
         }
-        // A session begins with an empty copy: what an earlier one left behind is no part of it.
-        let token = self.holding.drop_all(Space::Data, effects);
-        self.then.push_back((token, Then::Nothing));
-        self.incoming = Some(incoming);
+        let kept = (resume && self.is_left_by(&from, since)).then(|| self.holding.totals());
+        if kept.is_none() {
+            let token = self.holding.drop_all(Space::Data, effects);
+            self.then.push_back((token, Then::Nothing));
+        }
+        self.incoming = Some(incoming(kept));
         let phase = Phase::Receiving {
             from: from.clone(),
             session,
             attempt,
+            since,
             complete: false,
         };
-        self.enter(cx, phase, Then::Opened { from, session }, effects);
+        let then = Then::Opened {
+            from,
+            session,
+            kept,
+        };
+        self.enter(cx, phase, then, effects);
     }
 
-    /// Why a session may not begin now, if it may not.
-    fn refuses_open(&self, cx: &Cx<'_>, from: &NodeName, attempt: u32) -> Option<String> {
+    /// Whether what is here was left by an earlier session of the move that has been listed since that epoch. While a move
+    /// is listed nothing of its partition is reaped, so nothing that was deleted can come back with it.
+    fn is_left_by(&self, source: &NodeName, listed_since: u32) -> bool {
+        match &self.phase {
+            Phase::Receiving { from, since, .. } => {
+                from == source && *since == listed_since && listed_since > 0
+            }
+            _ => false,
+        }
+    }
+
+    /// Since when the move has been listed, or why a session may not begin now.
+    fn refuses_open(&self, cx: &Cx<'_>, from: &NodeName, attempt: u32) -> Result<u32, String> {
         let listed = cx.view.ring().moves.get(&self.id.partition);
-        let is_listed = listed
-            .is_some_and(|m| m.to == *cx.view.me() && m.from == *from && m.attempt == attempt);
-        if !is_listed {
-            Some("it has not adopted the ring that lists this move".to_owned())
-        } else if self.phase == Phase::Serving {
-            None
+        let is_it = |m: &&Move| m.to == *cx.view.me() && m.from == *from && m.attempt == attempt;
+        let Some(listed) = listed.filter(is_it) else {
+            return Err("it has not adopted the ring that lists this move".to_owned());
+        };
+        if self.phase == Phase::Serving {
+            Ok(listed.since)
         } else if self.leaving.dropping || self.holding.in_flight() > 0 {
-            Some("it still drops an old copy of the partition".to_owned())
+            Err("it still drops an old copy of the partition".to_owned())
         } else if !matches!(self.phase, Phase::Absent | Phase::Receiving { .. }) {
-            Some(format!("its copy of the partition is {:?}", self.state()))
+            Err(format!("its copy of the partition is {:?}", self.state()))
         } else {
-            None
+            Ok(listed.since)
         }
     }
 
@@ -152,22 +196,27 @@ impl Actor {
         &self,
         to: NodeName,
         session: SessionId,
-        refused: Option<String>,
+        opened: Result<Option<Totals>, String>,
         effects: &mut Vec<Effect>,
     ) {
-        effects.push(self.opened(to, session, refused, false));
+        effects.push(self.opened(to, session, opened, false));
     }
 
     fn opened(
         &self,
         to: NodeName,
         session: SessionId,
-        refused: Option<String>,
+        opened: Result<Option<Totals>, String>,
         full: bool,
     ) -> Effect {
+        let (kept, refused) = match opened {
+            Ok(kept) => (kept, None),
+            Err(refused) => (None, Some(refused)),
+        };
         let message = Message::HandoffOpened {
             copy: self.id,
             session,
+            kept,
             refused,
             full,
         };
@@ -346,12 +395,15 @@ impl Actor {
         let (from, session) = (incoming.from.clone(), incoming.session);
         let phase = match self.phase {
             Phase::Serving => Phase::Serving,
-            Phase::Receiving { attempt, .. } if equal => Phase::Receiving {
-                from,
-                session,
-                attempt,
-                complete: true,
-            },
+            Phase::Receiving { attempt, since, .. } if equal || incoming.goes_by_cursor(cx) => {
+                Phase::Receiving {
+                    from,
+                    session,
+                    attempt,
+                    since,
+                    complete: true,
+                }
+            }
             _ => {
                 self.incoming = None;
                 return self.answer_mark(from, session, forwards, false, effects);

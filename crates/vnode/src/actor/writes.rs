@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rkv_ring::NodeName;
 use rkv_storage::{Batch, Error, Store, StoreKey};
-use rkv_wire::message::{Answer, CopyId, Message, RequestId, SessionId};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId, SessionId, Totals};
 
 use super::commands::{answer, failed};
 use super::forwarding::{Gate, Gated};
@@ -21,6 +21,8 @@ pub(super) enum Then {
     Opened {
         from: NodeName,
         session: SessionId,
+        /// What an earlier session left.
+        kept: Option<Totals>,
     },
     /// To tell it what was taken.
     Took {
@@ -41,6 +43,7 @@ pub(super) enum Then {
     Filled {
         to: NodeName,
         id: RequestId,
+        changed: u32,
     },
     /// To tell a peer how the copies compare, unless a write failed since.
     Compared {
@@ -154,7 +157,11 @@ impl Actor {
                 self.gated.push(Gated { gate, due });
             }
             Then::Answer(due, _) => answer(due.to, due.answer, effects),
-            Then::Opened { from, session } => self.answer_open(from, session, None, effects),
+            Then::Opened {
+                from,
+                session,
+                kept,
+            } => self.answer_open(from, session, Ok(kept), effects),
             Then::Took {
                 session,
                 stream,
@@ -162,9 +169,12 @@ impl Actor {
             } => self.took_in(session, stream, seq, effects),
             Then::Marked { session, forwards } => self.equal_and_synced(session, forwards, effects),
             Then::Forwarding { session } => self.forwarding_written(cx, session, effects),
-            Then::Filled { to, id } => {
-                let answer = Answer::Stored;
-                let message = Message::Filled { id, answer };
+            Then::Filled { to, id, changed } => {
+                let message = Message::Filled {
+                    id,
+                    changed,
+                    answer: Answer::Stored,
+                };
                 effects.push(Effect::Send { to, message });
             }
             Then::Compared {
@@ -182,9 +192,12 @@ impl Actor {
     fn write_failed(&mut self, cx: &Cx<'_>, then: Then, error: &Error, effects: &mut Vec<Effect>) {
         match then {
             Then::Answer(due, _) => answer(due.to, failed(error), effects),
-            Then::Filled { to, id } => {
-                let answer = failed(error);
-                let message = Message::Filled { id, answer };
+            Then::Filled { to, id, .. } => {
+                let message = Message::Filled {
+                    id,
+                    changed: 0,
+                    answer: failed(error),
+                };
                 effects.push(Effect::Send { to, message });
             }
             Then::Took { session, .. }

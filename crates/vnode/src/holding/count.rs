@@ -1,12 +1,14 @@
 //! This file answers: what does a copy amount to?
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use rkv_storage::{Error, Space, Store, StoreKey};
 use rkv_wire::message::Totals;
 
 use super::Holding;
+use super::tree::Tree;
 use crate::hint::{Addressed, Hint};
 use crate::vnode::{Nature, Vnode};
 
@@ -17,7 +19,7 @@ impl Holding {
     /// Counts what the copy amounts to, and finds out whether something dead is still there. Not while a range is on its
     /// way out, which would be counted too.
     pub fn count(&mut self, store: &dyn Store, vnode: &dyn Vnode) -> Result<(), Error> {
-        let (mut tally, mut has_dead) = (Tally::default(), false);
+        let (mut tally, mut has_dead) = (self.nothing(), false);
         let mut first_end_ms = None;
         let (mut newest, mut has_unstamped) = (BTreeMap::new(), false);
         let (mut from, to) = self.range(Space::Data);
@@ -78,14 +80,25 @@ impl Holding {
 }
 
 /// What entries amount to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
     pub(super) totals: Totals,
     /// How many are values.
     pub(super) live: u64,
+    /// The totals by slot.
+    pub(super) tree: Tree,
 }
 
 impl Tally {
+    /// Of nothing in these slots.
+    pub(super) fn new(slots: RangeInclusive<u16>) -> Tally {
+        Tally {
+            totals: Totals::default(),
+            live: 0,
+            tree: Tree::new(slots),
+        }
+    }
+
     /// One more.
     pub(super) fn add(&mut self, key: &[u8], value: &[u8], vnode: &dyn Vnode) -> Nature {
         let nature = vnode.nature(value);
@@ -93,7 +106,9 @@ impl Tally {
         let totals = &mut self.totals;
         totals.entries += 1;
         totals.bytes += (key.len() + value.len()) as u64;
-        totals.hash = totals.hash.wrapping_add(entry_hash(key, nature.digest));
+        let hash = entry_hash(key, nature.digest);
+        totals.hash = totals.hash.wrapping_add(hash);
+        self.tree.add(key, hash);
         nature
     }
 
@@ -104,7 +119,9 @@ impl Tally {
         totals.entries = totals.entries.saturating_sub(1);
         let bytes = (key.len() + value.len()) as u64;
         totals.bytes = totals.bytes.saturating_sub(bytes);
-        totals.hash = totals.hash.wrapping_sub(entry_hash(key, nature.digest));
+        let hash = entry_hash(key, nature.digest);
+        totals.hash = totals.hash.wrapping_sub(hash);
+        self.tree.remove(key, hash);
     }
 }
 

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use rkv_ring::Floors;
 use rkv_storage::{Error, Space, Store, StoreKey};
 
-use super::count::Tally;
 use super::{Holding, Write};
 use crate::hint::Hint;
 use crate::vnode::Vnode;
@@ -29,7 +28,7 @@ impl Holding {
         let mut newest = self.newest.iter();
         let all_dead = newest.all(|(keyspace, newest)| *newest <= floors.of(*keyspace));
         let counted = if all_dead && !self.has_unstamped {
-            self.tally = Tally::default();
+            self.tally = self.nothing();
             self.first_end_ms = None;
             match self.hints.count() {
                 0 => Ok(()),

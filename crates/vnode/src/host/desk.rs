@@ -255,9 +255,11 @@ impl Host {
                 None
             }
             Event::Landed { .. } | Event::View => None,
-            Event::Message { .. } | Event::Tick | Event::MoveOn | Event::CompareOn => {
-                Some(self.world.now_us())
-            }
+            Event::Message { .. }
+            | Event::Tick
+            | Event::Repair
+            | Event::MoveOn
+            | Event::CompareOn => Some(self.world.now_us()),
         };
         let mut effects = std::mem::take(&mut actor.effects);
         let mut landed: SmallVec<[(u64, Result<(), Error>); 2]> = SmallVec::new();

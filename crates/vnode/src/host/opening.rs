@@ -97,6 +97,7 @@ impl Opening<'_> {
                     from,
                     session,
                     attempt,
+                    since,
                     ..
                 },
                 Beginning::Lossy,
@@ -104,6 +105,7 @@ impl Opening<'_> {
                 from,
                 session,
                 attempt,
+                since,
                 complete: false,
             },
             (phase, _) => phase,

@@ -62,6 +62,7 @@ impl Reporter<'_> {
             report.transfers.extend(self.move_out());
             report.transfers.extend(self.old_copy());
             report.transfers.extend(self.way_back());
+            report.transfers.extend(self.exchange());
         }
     }
 
@@ -242,6 +243,40 @@ impl Reporter<'_> {
             last_error: comparison.trouble.clone(),
             ..done_so_far(transfer, progress.done(), per_s)
         })
+    }
+}
+
+impl Reporter<'_> {
+    /// An exchange that somebody asked for, or that has found something to mend; those that find nothing are nothing to look at.
+    fn exchange(&self) -> Option<TransferReport> {
+        let repair = &self.actor.repair;
+        let waits = || {
+            repair
+                .asked_for
+                .first()
+                .filter(|_| repair.exchange.is_none())
+        };
+        let transfer = |to: &NodeName| self.transfer(TransferKind::Repair, to);
+        match repair
+            .exchange
+            .as_ref()
+            .filter(|_| repair.is_worth_telling())
+        {
+            Some(exchange) => {
+                let progress = &exchange.progress;
+                let per_s = progress.entries_per_s(self.now_ms);
+                Some(TransferReport {
+                    active: true,
+                    last_error: exchange.trouble.clone(),
+                    ..done_so_far(transfer(&exchange.with), progress.done(), per_s)
+                })
+            }
+            None => waits().map(|to| TransferReport {
+                waiting_for: Some(format!("{to} to be compared with")),
+                last_error: repair.trouble.clone(),
+                ..transfer(to)
+            }),
+        }
     }
 }
 

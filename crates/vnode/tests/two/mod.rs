@@ -1,18 +1,21 @@
 //! Two nodes, a service that holds the largest of the values given, and one move between them.
 
+#![allow(dead_code)] // each file of tests uses a part of it
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rkv_ring::{NodeName, Partition, Ring, Slot, moves};
 use rkv_storage::{Space, StoreKey};
+use rkv_vnode::actor::Actor;
 use rkv_vnode::ping::Ping;
 use rkv_vnode::trial::{SETTINGS, Trial};
-use rkv_vnode::{Context, Decision, Merged, Service, Settings, Vnode};
+use rkv_vnode::{Context, Decision, Merged, Phase, Service, Settings, Vnode};
 use rkv_wire::message::{
-    Answer, Command, Message, Report, Role, ServiceId, TransferKind, TransferReport,
+    Answer, Command, CopyId, Message, Report, Role, ServiceId, Totals, TransferKind, TransferReport,
 };
 
-const LARGEST: ServiceId = ServiceId(9);
+pub(crate) const LARGEST: ServiceId = ServiceId(9);
 
 /// Holds the largest of the values given.
 pub(crate) struct Largest;
@@ -92,7 +95,7 @@ impl Two {
     }
 
     /// The partition that moves.
-    fn moving(&self) -> Partition {
+    pub(crate) fn moving(&self) -> Partition {
         *self.joined.moves.keys().next().expect("there is one move")
     }
 
@@ -113,6 +116,24 @@ impl Two {
         hint_for: Vec<NodeName>,
     ) -> Answer {
         let slot = *self.joined.partitions.slots(self.moving()).start();
+        self.put_in(slot, role, i, size, hint_for)
+    }
+
+    /// Puts an entry at `a` in that slot, counted from the first, of the partition that moves.
+    pub(crate) fn put_at(&mut self, i: usize, slot: u16, size: usize) {
+        let first = *self.joined.partitions.slots(self.moving()).start();
+        let answer = self.put_in(first + slot, Role::Owner, i, size, Vec::new());
+        assert_eq!(answer, Answer::Stored);
+    }
+
+    fn put_in(
+        &mut self,
+        slot: u16,
+        role: Role,
+        i: usize,
+        size: usize,
+        hint_for: Vec<NodeName>,
+    ) -> Answer {
         let name = format!("key{i}");
         let key = StoreKey::entry(Space::Data, LARGEST.0, slot, 0, name.as_bytes());
         let command = Command::Put { key, hint_for };
@@ -120,6 +141,27 @@ impl Two {
         let place = (LARGEST, Slot(slot));
         let (answer, _) = self.trial.ask_as(role, "a", place, command, body);
         answer
+    }
+
+    /// What a node's copy of the partition that moves amounts to.
+    pub(crate) fn totals(&self, node: &str) -> Totals {
+        let copy = CopyId {
+            service: LARGEST,
+            partition: self.moving(),
+        };
+        let totals = |_: &Phase, actor: &Actor| actor.totals();
+        self.trial.host(node).inspect(copy, totals).expect("a copy")
+    }
+
+    /// The same as [`Two::arrive_one`], looked at.
+    pub(crate) fn arrive_with(&mut self, mut look: impl FnMut(&Message)) -> bool {
+        let on_its_way = self.trial.next();
+        let is_some = on_its_way.is_some();
+        if let Some(on_its_way) = on_its_way {
+            look(&on_its_way.2);
+            self.trial.arrive(on_its_way);
+        }
+        is_some
     }
 
     /// Lets `ms` pass while everything arrives that is sent.
