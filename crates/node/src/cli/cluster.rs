@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::api::ANSWER_WITHIN;
 use super::documents::{
-    AboutNode, Cancelled, Change, Cleared, CommitRequest, Committed, HandoffRequest, HandoffSetting,
-    JoinRequest, LeaveRequest, MarkedDown, RecoverRequest, Recovered, ReplaceRequest, Staged,
-    WeightRequest, ZoneRequest,
+    AboutNode, Cancelled, Change, Cleared, CommitRequest, Committed, HandoffRequest,
+    HandoffSetting, JoinRequest, LeaveRequest, MarkedDown, RecoverRequest, Recovered,
+    ReplaceRequest, Staged, WeightRequest, ZoneRequest,
 };
 use super::failure::Failure;
 use super::{End, Global, table};
