@@ -284,6 +284,7 @@ impl Engine {
         self.host.suspect(node, up);
         if !up {
             self.coordinator.node_lost(node, &[], self.world.now_ms());
+            self.no_report_from(node);
         }
         self.world.tell_keeper(if up {
             Event::Up(node.clone())
@@ -408,6 +409,22 @@ impl Engine {
             drop(all);
             finish(finished);
         }
+    }
+
+    /// `node` is suspected: nobody waits for what it has to tell.
+    fn no_report_from(&self, node: &NodeName) {
+        let mut all = self.reports.lock();
+        for waiting in all.values_mut() {
+            waiting.waiting_for.retain(|awaited| awaited != node);
+        }
+        let done: Vec<RequestId> = all
+            .iter()
+            .filter(|(_, waiting)| waiting.waiting_for.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        let finished: Vec<Option<Reports>> = done.iter().map(|id| all.remove(id)).collect();
+        drop(all);
+        finished.into_iter().for_each(finish);
     }
 
     fn reports_due(&self, now_ms: u64) {

@@ -23,9 +23,9 @@ const KEY: &str = "rkv";
 const MAX_VALUE: usize = 8 << 10;
 /// Rounds between two looks for seeds that are not heard from.
 const SEED_ROUNDS: u32 = 5;
-/// How many times the usual pause between two signs of life a node may be silent. With rounds of 100 ms it is suspected after
-/// some 1.4 s: a process that is held up for a second by others on its machine is not.
-const PHI: f64 = 12.0;
+/// How many times the usual pause between two signs of life a node may be silent. These come at least once a round of 100 ms, and
+/// with few nodes twice: it is suspected after 0.8 to 1.8 s, and not when others on its machine hold it up for a moment.
+const PHI: f64 = 16.0;
 /// How long the dead are remembered.
 const GRACE: Duration = Duration::from_secs(15 * 60);
 

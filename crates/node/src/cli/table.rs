@@ -263,7 +263,7 @@ pub(crate) fn transfers(transfers: &[Transfer]) -> String {
             );
         }
         if let Some(why) = &it.waiting_for {
-            let _ = writeln!(text, "{:17}waits for {why}", "");
+            let _ = writeln!(text, "{:17}{}", "", waits(why));
         }
         if let Some(why) = &it.last_error {
             let _ = writeln!(text, "{:17}last error: {why}", "");
@@ -272,6 +272,14 @@ pub(crate) fn transfers(transfers: &[Transfer]) -> String {
     let active = transfers.iter().filter(|it| it.state == "active").count();
     text += &rule();
     text + &format!("Active:{active} / Waiting:{}\n", transfers.len() - active)
+}
+
+/// What a transfer waits for, in words; one that is held waits for whoever holds it.
+pub(crate) fn waits(why: &str) -> String {
+    match why == PAUSED {
+        true => why.to_owned(),
+        false => format!("waits for {why}"),
+    }
 }
 
 /// The block `Handoff`: what holds for transfers.

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::documents::Transfer;
 use super::output::{Colour, Output};
-use super::table::{bytes, rule, title};
+use super::table::{bytes, rule, title, waits};
 
 /// How many are drawn on a terminal: with two lines each they fit 24 rows. The others are counted.
 const SHOWN: usize = 8;
@@ -100,7 +100,7 @@ fn one(text: &mut String, it: &Transfer, paint: &impl Fn(Colour, &str) -> String
         below(text, &line);
     }
     if let Some(why) = &it.waiting_for {
-        below(text, &format!("waits for {why}"));
+        below(text, &waits(why));
     }
     if let Some(why) = &it.last_error {
         below(text, &format!("last error: {why}"));
@@ -136,13 +136,14 @@ fn byte_rate(it: &Transfer) -> f64 {
 /// All of them in one line.
 fn sum(transfers: &[Transfer]) -> String {
     let is_active = |it: &&Transfer| it.state == "active";
-    let active = transfers.iter().filter(is_active).count();
-    let keys: f64 = transfers.iter().map(|it| it.keys_per_s).sum();
-    let weight: f64 = transfers.iter().map(byte_rate).sum();
+    let running = || transfers.iter().filter(is_active);
+    let keys: f64 = running().map(|it| it.keys_per_s).sum();
+    let weight: f64 = running().map(byte_rate).sum();
     let left = transfers
         .iter()
         .map(|it| it.keys_total.saturating_sub(it.keys_done));
     let left: u64 = left.sum();
+    let active = running().count();
     let mut text = format!(
         "Active:{active} / Waiting:{}   {keys:.0} keys/s, {}/s, {left} keys left",
         transfers.len() - active,
