@@ -20,11 +20,11 @@ const RING_LINE: usize = 32;
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 /// A block's first line.
-fn title(text: &str) -> String {
+pub(super) fn title(text: &str) -> String {
     format!("{:=^WIDTH$}\n", format!(" {text} "))
 }
 
-fn rule() -> String {
+pub(super) fn rule() -> String {
     format!("{}\n", "-".repeat(WIDTH))
 }
 
