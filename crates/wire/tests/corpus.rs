@@ -268,6 +268,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 id,
                 copy,
                 ring: ring_id,
+                mends: true,
                 body,
             },
         ),
@@ -369,5 +370,6 @@ fn report(copy: CopyId, totals: Totals) -> Report {
             waiting_for: Some("a".into()),
             last_error: None,
         }],
+        warnings: vec!["a folder".into()],
     }
 }

@@ -408,7 +408,7 @@ pub(crate) struct Repair {
     pub(crate) with: Option<String>,
     /// How long ago it had been exchanged in full with every other owner.
     pub(crate) last_full_exchange_s_ago: Option<u64>,
-    /// Keys that its exchanges mended.
+    /// Keys of it that exchanges mended.
     pub(crate) keys_repaired: u64,
     /// Slots that are known to differ.
     pub(crate) divergence: u64,

@@ -66,7 +66,7 @@ struct Repair {
     last_full_exchange_ms: Option<u64>,
     /// How long ago that was.
     last_full_exchange_s_ago: Option<u64>,
-    /// Keys that exchanges which it began have mended, here or at a peer, since its node started.
+    /// Keys of it that exchanges have mended since its node started.
     keys_repaired: u64,
     /// Slots that are known to differ from a peer's now.
     divergence: u64,
