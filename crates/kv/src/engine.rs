@@ -24,6 +24,7 @@ use crate::figures::Figures;
 use crate::flush::Flush;
 use crate::keyspace::Keyspace;
 use crate::lone::Lones;
+use crate::mending::{Mendings, Told};
 
 /// What the engine asks of the program around it, beyond the [`World`].
 pub trait Surroundings: World {
@@ -81,6 +82,8 @@ pub struct Engine {
     flushes: Mutex<Vec<Flush>>,
     /// How many keys there were when they were counted last.
     counting: Mutex<Counting>,
+    /// Members that were asked how their copies compare.
+    mendings: Mendings,
     incarnations: Mutex<BTreeMap<NodeName, Incarnation>>,
     /// When the connection to a node was last lost, or refused.
     lost_ms: Mutex<BTreeMap<NodeName, u64>>,
@@ -132,6 +135,7 @@ impl Engine {
             errands: Mutex::new(Vec::new()),
             flushes: Mutex::new(Vec::new()),
             counting: Mutex::default(),
+            mendings: Mendings::default(),
             incarnations: Mutex::new(BTreeMap::new()),
             lost_ms: Mutex::new(BTreeMap::new()),
             default,
@@ -173,6 +177,15 @@ impl Engine {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    pub(crate) fn mendings(&self) -> &Mendings {
+        &self.mendings
+    }
+
+    /// Sends a message to another node.
+    pub(crate) fn send(&self, to: &NodeName, message: Message) {
+        self.world.send(to, message);
     }
 
     /// What keys and values may measure.
@@ -245,6 +258,9 @@ impl Engine {
             Message::ReportIs { id, mut report } => {
                 report.clock = envelope.clock;
                 self.report_came(from, id, *report);
+            }
+            Message::RepairIs { id, begun, copies } => {
+                self.mendings.came(from, id, Told { begun, copies });
             }
             message => self.host.message(from, message),
         }
@@ -334,6 +350,7 @@ impl Engine {
         self.host.clock_fits(self.drift().1);
         self.host.tick();
         self.reports_due(now_ms);
+        self.mendings.due(now_ms);
         self.run_flushes();
         self.world.tell_keeper(Event::Tick);
         if !self.view().serves() && self.host.is_drained() {

@@ -6,7 +6,7 @@
 //! In reading order: [`store`] what may be asked · `at_once` what is
 //! answered within the call · `lone` a write that one copy decides · [`keyspace`] where a key lies · [`coordinate`] who carries a request
 //! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`flush`] how all of it is emptied · [`census`]
-//! how many keys there are · [`engine`] how a node's machines hang together · [`figures`] how many requests there were
+//! how many keys there are · [`mending`] how copies compare · [`engine`] how a node's machines hang together · [`figures`] how many requests there were
 //! and how they ended · [`per_thread`] how they are counted · [`error`].
 
 #[cfg(test)]
@@ -21,6 +21,7 @@ pub mod figures;
 pub mod flush;
 pub mod keyspace;
 mod lone;
+pub mod mending;
 pub mod per_thread;
 pub mod replica;
 pub mod store;

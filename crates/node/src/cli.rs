@@ -2,7 +2,7 @@
 //!
 //! A command talks to a node only over HTTP and JSON ([`api`] is the contract), shows what came back either as the
 //! document itself ([`output`]) or as Riak's console would ([`table`]), and ends with a code that scripts can rely on
-//! ([`failure`]). One file a command group: [`cluster`], [`look`] (what only shows), [`kv`], [`configuration`],
+//! ([`failure`]). One file a command group: [`cluster`], [`look`] (what only shows), [`mod@repair`], [`kv`], [`configuration`],
 //! [`completions`]; and [`mod@bench`], which talks to nodes as their clients do.
 
 pub(crate) mod api;
@@ -15,6 +15,7 @@ pub(crate) mod failure;
 pub(crate) mod kv;
 pub(crate) mod look;
 pub(crate) mod output;
+pub(crate) mod repair;
 pub(crate) mod table;
 pub(crate) mod watch;
 

@@ -26,7 +26,7 @@ use rkv_storage::BackendKind;
 use cli::documents::HandoffRequest;
 use cli::failure::Failure;
 use cli::output::Output;
-use cli::{End, Global, bench, cluster, completions, configuration, kv, look};
+use cli::{End, Global, bench, cluster, completions, configuration, kv, look, repair};
 use config::{Config, Sources};
 
 /// Twice the rate of the system's allocator on small objects.
@@ -293,6 +293,17 @@ Examples:
         #[arg(long, value_name = "T", default_value = "60", value_parser = duration::parse_seconds)]
         timeout: Duration,
     },
+    /// Compare copies with their peers now, and mend what differs; returns when that has begun
+    #[command(after_help = "\
+Examples:
+  rkv cluster repair                      every copy of every partition
+  rkv cluster repair --partition 3        all copies of that partition
+  rkv cluster repair --node node2         all copies of that member
+  rkv cluster repair --status             when each was compared last, and what came of it")]
+    Repair {
+        #[command(flatten)]
+        which: repair::Which,
+    },
     /// Exit 0 when every partition keeps a quorum without NODE, else 4 and the list
     CanStop {
         /// Who; without it the node that is asked
@@ -362,7 +373,7 @@ impl Layers {
 }
 
 fn main() -> ExitCode {
-    let code = match Cli::try_parse() {
+    let code = match Cli::try_parse_from(repair::told_apart(std::env::args_os())) {
         Ok(cli) => {
             let output = cli.global.output();
             match run(cli) {
@@ -436,6 +447,7 @@ fn run_cluster(global: &Global, command: Cluster) -> Result<End, Failure> {
         Cluster::Transfers { watch } => look::transfers(global, watch),
         Cluster::Handoff { change } => cluster::handoff(global, change.map(Handoff::request)),
         Cluster::Wait { timeout } => look::wait(global, timeout),
+        Cluster::Repair { which } => repair::repair(global, which),
         Cluster::CanStop { name } => look::can_stop(global, name.as_deref()),
     }
 }
@@ -501,6 +513,8 @@ mod tests {
             "cluster handoff limit 4",
             "cluster handoff limit default",
             "cluster can-stop node2",
+            "cluster repair --partition 3 --node node2 --json",
+            "cluster repair --status",
             "get k --keyspace d --n 3 --r 2 --pr 1 --timeout 5s --context c -v",
             "put k v --n 3 --w 2 --pw 1 --timeout 250 --context c",
             "put k -5",
@@ -513,13 +527,13 @@ mod tests {
             "bench --driver redis --target 127.0.0.1:6379 --mode rate:500 --duration 1s --workload b",
         ] {
             let words = std::iter::once("rkv").chain(line.split(' '));
+            let words = repair::told_apart(words.map(OsString::from));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
         for line in [
             "cluster remove",
             "cluster zone node2",
             "cluster weight node2 heavy",
-            "cluster repair",
             "cluster handoff limit",
             "cluster handoff limit 0",
             "cluster handoff limit many",

@@ -160,6 +160,12 @@ pub(crate) fn open(
         vnodes,
         beginning,
     )?;
+    for aside in rkv_storage::folders_set_aside(&storage_dir) {
+        host.note(format!(
+            "storage did not open and is set aside in {}: look at it, then remove it",
+            aside.display()
+        ));
+    }
     let engine = Engine::start(
         host,
         world.clone(),

@@ -126,6 +126,11 @@ pub trait Backend: Send + Sync + 'static {
     /// What it says of itself.
     fn stats(&self) -> Stats;
 
+    /// Keys of damaged values that were met since this was asked last, each once; not all when they are many.
+    fn take_damaged(&self) -> Vec<Bytes> {
+        Vec::new()
+    }
+
     /// Whether it forgets everything when its process ends. Then writing is quick, and push and sync do nothing.
     fn is_volatile(&self) -> bool {
         false

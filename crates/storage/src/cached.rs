@@ -122,6 +122,10 @@ impl<B: Backend> Backend for Cached<B> {
         self.engine.is_empty(start, end)
     }
 
+    fn take_damaged(&self) -> Vec<Bytes> {
+        self.engine.take_damaged()
+    }
+
     fn stats(&self) -> Stats {
         self.engine.stats()
     }

@@ -2,7 +2,7 @@
 //!
 //! Each value is stored behind a format byte and a CRC32C over its key and itself, and is checked whenever it is read. One
 //! that fails counts as missing, so that it is repaired from the other replicas; it is counted, and named in the log now
-//! and then. The memory backend goes without: nothing there outlives the process, and a machine whose memory lies damages
+//! and then. Whoever asks is told its key once, so that the copy is refilled at once. The memory backend goes without: nothing there outlives the process, and a machine whose memory lies damages
 //! a checksum's owner as well.
 //!
 //! Here also keys that are longer than engines take find a place: fjall's end at 65535 bytes, the longest key that a
@@ -10,6 +10,7 @@
 //! stands with the value. Among keys that long which agree in their first 65518 bytes (their 48-bit hash included), order
 //! is by that hash.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -34,6 +35,9 @@ const FORMAT_LONG: u8 = 2;
 
 const ENVELOPE_BYTES: usize = 1 + 4;
 
+/// How many damaged keys are remembered: of more than that each is counted, and nobody told.
+const MOST_KNOWN: usize = 4_096;
+
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// An engine whose values are checked.
@@ -46,11 +50,26 @@ pub struct Checked<B> {
 struct Damage {
     count: AtomicU64,
     warned: Mutex<Option<Instant>>,
+    met: Mutex<Met>,
+}
+
+/// Damaged keys that were met.
+#[derive(Default)]
+struct Met {
+    known: BTreeSet<Bytes>,
+    /// Those that nobody was told of.
+    fresh: Vec<Bytes>,
 }
 
 impl Damage {
     fn note(&self, key: &[u8]) {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let met = &mut *self.met.lock();
+        if met.known.len() < MOST_KNOWN && !met.known.contains(key) {
+            let key = Bytes::copy_from_slice(key);
+            met.known.insert(key.clone());
+            met.fresh.push(key);
+        }
         let mut warned = self.warned.lock();
         if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             *warned = Some(Instant::now());
@@ -253,6 +272,10 @@ impl<B: Backend> Backend for Checked<B> {
         drop_by_pages(self, start, end)
     }
 
+    fn take_damaged(&self) -> Vec<Bytes> {
+        std::mem::take(&mut self.damage.met.lock().fresh)
+    }
+
     fn stats(&self) -> Stats {
         Stats {
             damaged: self.damage.count.load(Ordering::Relaxed),
@@ -277,6 +300,24 @@ fn unseal_value(key: &[u8], sealed: &Bytes) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Lost without it: nobody hears which copy lost an entry, or hears it again each time that the entry is read.
+    #[test]
+    fn a_damaged_key_is_told_once() {
+        let checked = Checked::new(crate::memory::Memory::new());
+        let key = Bytes::from_static(b"key");
+        let mut batch = Batch::default();
+        batch.put(key.clone(), Bytes::from_static(b"never sealed"));
+        checked.engine.apply(&batch).unwrap();
+        for _ in 0..2 {
+            assert_eq!(checked.get(&key).unwrap(), None);
+            assert_eq!(checked.scan(b"", b"z").count(), 0);
+        }
+        assert_eq!(checked.take_damaged(), [key.clone()]);
+        assert_eq!(checked.get(&key).unwrap(), None);
+        assert_eq!(checked.take_damaged(), [Bytes::new(); 0]);
+        assert_eq!(checked.stats().damaged, 5);
+    }
 
     /// Lost without it: a flipped bit, a value under another's key or a torn one is handed to a client as true.
     #[test]

@@ -243,6 +243,10 @@ impl Store for Writer {
         self.wait(|done| self.drop_range(start, end, done))
     }
 
+    fn take_damaged(&self) -> Vec<Bytes> {
+        self.backend.take_damaged()
+    }
+
     fn stats(&self) -> Stats {
         self.backend.stats()
     }

@@ -70,6 +70,10 @@ impl Store for Direct {
         self.backend.drop_range(start, end).map(|_| ())
     }
 
+    fn take_damaged(&self) -> Vec<Bytes> {
+        self.backend.take_damaged()
+    }
+
     fn stats(&self) -> Stats {
         self.backend.stats()
     }

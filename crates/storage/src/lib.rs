@@ -27,6 +27,6 @@ pub mod store;
 pub use backend::{Backend, BackendKind, Batch, Op, Scan, Stats};
 pub use error::Error;
 pub use faults::{DiskFault, Faults};
-pub use open::{Opened, open};
+pub use open::{Opened, folders_set_aside, open};
 pub use order::{Space, StoreKey};
 pub use store::{Done, Durability, Job, Snapshot, Store, start};

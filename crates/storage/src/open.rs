@@ -173,6 +173,19 @@ fn set_aside(dir: &Path) -> Result<PathBuf, Error> {
     Ok(aside)
 }
 
+/// Folders of engines that did not open, beside the store in `dir`, in the order of their names.
+pub fn folders_set_aside(dir: &Path) -> Vec<PathBuf> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
+        return Vec::new();
+    };
+    let prefix = format!("{}.set-aside-", name.to_string_lossy());
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let aside = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    let mut folders: Vec<PathBuf> = aside.map(|entry| entry.path()).collect();
+    folders.sort();
+    folders
+}
+
 /// The engine, checked and healing, and whether it was made just now.
 fn open_engine(
     kind: BackendKind,

@@ -376,6 +376,8 @@ fn an_engine_that_does_not_open_is_set_aside() {
             let aside = dir.path().join(format!("store.set-aside-{n}"));
             assert_eq!(store.set_aside.as_ref(), Some(&aside), "{}", file.display());
             assert!(aside.join(kind.as_str()).exists());
+            let known = rkv_storage::folders_set_aside(&dir.path().join("store"));
+            assert_eq!(known.last(), Some(&aside), "a later start can name it");
             assert!(store.fresh && store.backend.is_empty(&[], END).unwrap());
             drop(store);
             assert_eq!(opened(kind, dir.path()).set_aside, None);

@@ -94,7 +94,7 @@ pub struct Actor {
     ids: Ids,
     /// Room for what a step wishes for, empty between steps.
     pub(crate) effects: Vec<Effect>,
-    /// Entries that comparisons mended, here or there, for metrics and for the check that they stand still.
+    /// Entries of it that comparisons mended, for metrics and for the check that they stand still.
     pub(crate) repairs: u64,
 }
 
@@ -204,6 +204,7 @@ impl Actor {
             Event::Tick => self.tick(cx, effects),
             Event::Repair | Event::MoveOn | Event::CompareOn if self.absorbing => {}
             Event::Repair => self.ask_for_repair(cx, effects),
+            Event::Damaged => self.damaged(cx, effects),
             Event::MoveOn => self.pump_out(cx, effects),
             Event::CompareOn => self.pump_comparisons(cx, effects),
         }

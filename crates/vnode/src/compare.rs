@@ -446,6 +446,7 @@ impl Comparison {
             id,
             copy: self.copy,
             ring: cx.view.id(),
+            mends: matches!(self.aim, Aim::Fill | Aim::Mend(_)),
             body: items.finish(),
         };
         effects.push(Effect::Send {

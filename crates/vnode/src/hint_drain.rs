@@ -190,6 +190,7 @@ impl HintDrain {
                 id,
                 copy: self.copy,
                 ring: view.id(),
+                mends: false,
                 body: list.finish(),
             };
             effects.push(Effect::Send { to: node, message });

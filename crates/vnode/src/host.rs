@@ -6,7 +6,7 @@
 //! In reading order: `desk` how an event reaches its actor and who carries out what it wishes for · `fence` a command
 //! that came by another ring · `opening` in what phase a copy begins · `hints_heard` who holds hints for a copy that
 //! catches up · `report` what people are told · `mending`
-//! exchanges that somebody asks for.
+//! exchanges that somebody asks for, and damaged entries.
 
 mod desk;
 mod fence;
@@ -16,7 +16,7 @@ mod opening;
 mod report;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::{ArcSwap, Guard};
@@ -69,6 +69,10 @@ pub struct Host {
     sweep: AtomicUsize,
     /// Whether this node's clock agrees with its peers'; not before somebody has said so.
     clock_fits: AtomicBool,
+    /// Damaged values met since the start.
+    damaged: AtomicU64,
+    /// What people should know of the storage.
+    notes: Mutex<Vec<String>>,
     next_id: Mutex<u64>,
 }
 
@@ -139,6 +143,8 @@ impl Host {
             upward: OnceLock::new(),
             sweep: AtomicUsize::new(0),
             clock_fits: AtomicBool::new(false),
+            damaged: AtomicU64::new(0),
+            notes: Mutex::default(),
         }))
     }
 
@@ -324,6 +330,7 @@ impl Host {
 
     /// Time passed; to be called some twenty times a second.
     pub fn tick(&self) {
+        self.mend_damaged();
         self.ask_hints();
         self.tell_restless(|| Event::Tick);
         self.sweep();
@@ -378,7 +385,7 @@ impl Host {
         desks.all(|desk| self.look(desk, is_empty))
     }
 
-    /// Entries that comparisons mended since the start, here or at a peer.
+    /// Entries of its copies that comparisons mended since the start.
     pub fn repairs(&self) -> u64 {
         let desks = self.services.iter().flat_map(|r| &r.desks);
         desks

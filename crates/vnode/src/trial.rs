@@ -17,7 +17,7 @@ use rkv_ring::{
 };
 use rkv_storage::direct::Direct;
 use rkv_storage::memory::Memory;
-use rkv_storage::{Faults, Store};
+use rkv_storage::{Backend, Faults, Store};
 use rkv_wire::message::{Answer, Command, Message, RequestId, Role, ServiceId};
 
 use crate::fault::Fault;
@@ -135,7 +135,12 @@ impl Trial {
 
     /// Starts a node that is no member yet.
     pub fn start(&mut self, name: &str) {
-        let store = Arc::new(Direct::new(Arc::new(Memory::new()), Faults::default()));
+        self.start_on(name, Arc::new(Memory::new()));
+    }
+
+    /// The same over an engine of the caller's.
+    pub fn start_on(&mut self, name: &str, engine: Arc<dyn Backend>) {
+        let store = Arc::new(Direct::new(engine, Faults::default()));
         self.open(name, store, Beginning::Founded);
     }
 
@@ -192,10 +197,15 @@ impl Trial {
 
     /// Starts a node, has it join, and lets time pass until all its moves are done; nothing when it is a member.
     pub fn join(&mut self, name: &str) {
+        self.join_on(name, Arc::new(Memory::new()));
+    }
+
+    /// The same over an engine of the caller's.
+    pub fn join_on(&mut self, name: &str, engine: Arc<dyn Backend>) {
         if self.ring.members.contains_key(&NodeName::from(name)) {
             return;
         }
-        self.start(name);
+        self.start_on(name, engine);
         self.adopt(self.joined(name));
         let end_ms = self.now_ms() + PATIENCE_MS;
         while !self.ring.moves.is_empty() {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rkv_ring::{Partition, Slot};
-use rkv_storage::{Space, StoreKey};
+use rkv_storage::checked::Checked;
+use rkv_storage::memory::Memory;
+use rkv_storage::{Backend, Batch, Error, Scan, Space, Stats, StoreKey};
 use rkv_vnode::Service;
 use rkv_vnode::trial::{SETTINGS, Trial};
 use rkv_wire::items::read_items;
-use rkv_wire::message::{Answer, Command, CopyId, Message, Role, Totals};
+use rkv_wire::message::{Answer, Command, CopyId, CopyState, Message, Role, Totals};
 
 use two::{LARGEST, Largest, Two};
 
@@ -215,6 +217,78 @@ fn a_broken_move_sends_the_difference() {
         assert!(sent.entries <= 21_000, "{killed} {at_slots}: {sent:?}");
         assert_eq!(two.totals("a"), two.totals("b"));
     }
+}
+
+/// An engine in memory that others hold too.
+#[derive(Clone, Default)]
+struct Shared(Arc<Memory>);
+
+impl Backend for Shared {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.0.get(key)
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
+        self.0.apply(batch)
+    }
+
+    fn push(&self) -> Result<(), Error> {
+        self.0.push()
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.0.sync()
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8]) -> Scan {
+        self.0.scan(start, end)
+    }
+
+    fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+
+    fn is_volatile(&self) -> bool {
+        true
+    }
+}
+
+/// Lost without it: an entry that a disk damaged stays away from its copy, which votes as if it had never held it.
+#[test]
+fn a_damaged_entry_is_refilled_as_soon_as_it_is_met() {
+    let engine = Shared::default();
+    let mut trial = Trial::found("a", 2, SETTINGS, || vec![Arc::new(Largest)]);
+    trial.join_on("b", Arc::new(Checked::new(engine.clone())));
+    let mut pair = Pair(trial);
+    for i in 0..100 {
+        pair.put("a", i, b"value");
+        pair.put("b", i, b"value");
+    }
+    pair.pass(3_000, |_| ());
+    let mut flip = Batch::default();
+    let (_, key) = Pair::key(7);
+    flip.put(key, Bytes::from_static(b"\x01nothing that was sealed"));
+    engine.apply(&flip).expect("memory takes it");
+    assert_eq!(pair.totals("b"), pair.totals("a"), "nobody has noticed");
+    assert_eq!(pair.get("b", 7), None, "it is met");
+    pair.pass(50, |_| ());
+    let state = || pair.0.host("b").report().copies[0].state;
+    assert_eq!(
+        state(),
+        CopyState::CatchingUp,
+        "it does not count meanwhile"
+    );
+    pair.pass(1_000, |_| ());
+    assert_eq!(pair.get("b", 7), Some(Bytes::from_static(b"value")));
+    assert_eq!(state(), CopyState::Serving);
+    assert_eq!(
+        pair.0.host("b").report().warnings.len(),
+        1,
+        "people are told"
+    );
+    pair.pass(5_000, |_| ());
+    assert_eq!(pair.totals("b"), pair.totals("a"));
+    assert_eq!(pair.0.host("b").report().warnings.len(), 1);
 }
 
 /// Lost without it: what another move, or an older stay in the row, left is merged into a new copy, and a delete that was

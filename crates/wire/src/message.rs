@@ -451,6 +451,9 @@ pub enum Message {
         copy: CopyId,
         /// The sender's ring.
         ring: RingId,
+        /// Whether an exchange found that the receiver lacks them: what they change is a repair.
+        #[serde(default)]
+        mends: bool,
         /// Items.
         #[serde(skip)]
         body: Bytes,
@@ -562,6 +565,9 @@ pub struct Report {
     pub hints: Vec<HintReport>,
     /// Transfers that it runs or waits to run.
     pub transfers: Vec<TransferReport>,
+    /// What people should know of its storage.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// One copy in a [`Report`].
@@ -591,7 +597,7 @@ pub struct RepairReport {
     /// Unix milliseconds since when it has been exchanged in full with each other owner; `None`: not with all since the
     /// node started.
     pub exchanged_ms: Option<u64>,
-    /// Entries that exchanges which it began have mended, here or there, since the node started.
+    /// Entries of it that exchanges have mended since the node started.
     pub repaired: u64,
     /// Slots that are known to differ from a peer's now.
     pub divergence: u64,

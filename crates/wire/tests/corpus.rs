@@ -269,6 +269,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 id,
                 copy,
                 ring: ring_id,
+                mends: true,
                 body,
             },
         ),
@@ -370,5 +371,6 @@ fn report(copy: CopyId, totals: Totals) -> Report {
             waiting_for: Some("a".into()),
             last_error: None,
         }],
+        warnings: vec!["a folder".into()],
     }
 }

@@ -1,6 +1,8 @@
 //! Promise 6: no answer of a copy that receives, catches up or is no owner's counts for r; and a write that was said not to
 //! be applied is on no disk.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rkv_vnode::Phase;
 use rkv_wire::message::{Answer, CopyId, Message, RequestId, Role, ServiceId};
 
@@ -10,7 +12,9 @@ use crate::sim::node::SimNode;
 /// Remembers what was asked, to judge who answers.
 #[derive(Default)]
 pub struct Votes {
-    asked: std::collections::BTreeMap<(usize, usize, RequestId), CopyId>,
+    asked: BTreeMap<(usize, usize, RequestId), CopyId>,
+    /// Of these an earlier copy of the message found a copy that counts, so that answer may be on its way, however late.
+    answerable: BTreeSet<(usize, usize, RequestId)>,
 }
 
 impl Votes {
@@ -48,9 +52,9 @@ impl Votes {
                     .inspect(copy, |phase, _| phase.clone());
                 let counts = matches!(phase, Some(Phase::Serving | Phase::Forwarding { .. }));
                 if counts {
-                    // The answer to an earlier copy of this message may have been lost.
                     self.asked.remove(&(from, to, *id));
-                } else {
+                    self.answerable.insert((from, to, *id));
+                } else if !self.answerable.contains(&(from, to, *id)) {
                     self.asked.insert((from, to, *id), copy);
                 }
                 Ok(())

@@ -494,6 +494,56 @@ pub(crate) struct Transfers {
     pub(crate) transfers: Vec<Transfer>,
 }
 
+/// `POST /v1/cluster/repair`: which copies; all when nothing is said.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RepairRequest {
+    /// Of one partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) partition: Option<u16>,
+    /// Of one member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
+}
+
+/// What comes of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RepairBegun {
+    /// Copies that are compared with their peers.
+    pub(crate) begun: u64,
+    /// Members with copies concerned that did not answer.
+    pub(crate) unreachable: Vec<String>,
+}
+
+/// How one copy compares with its peers'.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Repair {
+    /// Whose copy.
+    pub(crate) node: String,
+    /// Of which partition.
+    pub(crate) partition: u16,
+    /// `idle`, `exchanging`, `waiting`, or what brings it up to date otherwise.
+    pub(crate) state: String,
+    /// With whom.
+    pub(crate) with: Option<String>,
+    /// How long ago it had been exchanged in full with every other owner.
+    pub(crate) last_full_exchange_s_ago: Option<u64>,
+    /// Keys of it that exchanges mended.
+    pub(crate) keys_repaired: u64,
+    /// Slots that are known to differ.
+    pub(crate) divergence: u64,
+    /// Why an exchange was given up.
+    pub(crate) last_error: Option<String>,
+}
+
+/// `GET /v1/cluster/repair`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Repairs {
+    /// All copies asked about.
+    pub(crate) repairs: Vec<Repair>,
+    /// Members with copies concerned that did not answer.
+    pub(crate) unreachable: Vec<String>,
+}
+
 /// `GET /v1/cluster/can-stop`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CanStop {

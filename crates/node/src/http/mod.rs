@@ -6,7 +6,7 @@
 //!
 //! In reading order: `door` who may call · `input` what a request says · `error` the one shape of errors · `awaited` how
 //! a handler waits for the engine · `survey` the cluster as this node sees it · `health` · `standing`, `members`,
-//! `settled`, `plan`, `ring`, `transfers`, `can_stop` one document each · `change` what an operator changes · `ping` ·
+//! `settled`, `plan`, `ring`, `transfers`, `can_stop`, `repair` one document each · `change` what an operator changes · `ping` ·
 //! `kv` · `faults` · `metrics` figures for Prometheus · `listener` and `stream` which
 //! connections are taken and when they end.
 
@@ -25,6 +25,7 @@ mod members;
 mod metrics;
 mod ping;
 mod plan;
+mod repair;
 mod ring;
 #[cfg(test)]
 mod served;
@@ -102,6 +103,7 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .route("/cluster/ring", get(ring::show))
         .route("/cluster/transfers", get(transfers::show))
         .route("/cluster/can-stop", get(can_stop::show))
+        .route("/cluster/repair", get(repair::show).post(repair::begin))
         .route("/cluster/join", post(change::join))
         .route("/cluster/leave", post(change::leave))
         .route("/cluster/remove", post(change::remove))

@@ -90,6 +90,8 @@ pub(super) struct Overview {
     partitions: Partitions,
     members: Vec<Member>,
     transfers: Vec<Transfer>,
+    /// What members tell of their storage: folders set aside, damaged values.
+    warnings: Vec<String>,
 }
 
 fn overview(survey: &Survey) -> Overview {
@@ -106,6 +108,14 @@ fn overview(survey: &Survey) -> Overview {
         partitions,
         members: members(survey),
         transfers: transfers(survey),
+        warnings: survey
+            .reports
+            .iter()
+            .flat_map(|(node, report)| {
+                let told = report.warnings.iter();
+                told.map(move |warning| format!("{node}: {warning}"))
+            })
+            .collect(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! This file answers: what does a copy that came back do until it counts again?
+//! This file answers: what does a copy that came back, or lost something, do until it counts again?
 
 use rkv_quorum::clock::Stamp;
 
@@ -38,6 +38,28 @@ impl Actor {
         self.catch_up = None;
         self.catch_up_place = None;
         self.enter(cx, Phase::Serving, Then::Nothing, effects);
+    }
+
+    /// Entries that cannot be read are missing. The copy may have acknowledged them, so it does not count for reads until its
+    /// peers have filled it again.
+    pub(super) fn damaged(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        self.holding.doubt(cx.store, &*self.vnode);
+        if !matches!(self.phase, Phase::Serving | Phase::CatchingUp { .. }) {
+            return;
+        }
+        let partition = self.id.partition;
+        effects.push(Effect::Warn(format!(
+            "entries of partition {partition} cannot be read: it is filled again from the other owners"
+        )));
+        self.break_out(
+            cx,
+            "entries of the source cannot be read".to_owned(),
+            effects,
+        );
+        self.repair.forget();
+        self.catch_up = None;
+        self.enter(cx, cx.lossy(), Then::Nothing, effects);
+        self.run_catch_up(cx, effects);
     }
 
     /// Puts stamped at or below this are refused: a newer one may have been lost.

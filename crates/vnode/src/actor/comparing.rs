@@ -105,7 +105,9 @@ impl Actor {
                 };
                 self.compared(cx, compared, body, effects);
             }
-            Message::Fill { id, body, .. } => self.fill(cx, from, id, body, effects),
+            Message::Fill {
+                id, mends, body, ..
+            } => self.fill(cx, from, (id, mends), body, effects),
             Message::Filled {
                 id,
                 changed,
@@ -263,7 +265,7 @@ impl Actor {
         &mut self,
         cx: &Cx<'_>,
         to: NodeName,
-        id: RequestId,
+        (id, mends): (RequestId, bool),
         body: Bytes,
         effects: &mut Vec<Effect>,
     ) {
@@ -282,6 +284,7 @@ impl Actor {
             Ok(writes) => {
                 self.forward_all(&writes, effects);
                 let changed = writes.len() as u32;
+                self.note_mended(if mends { changed } else { 0 });
                 self.write(cx, writes, true, Then::Filled { to, id, changed }, effects);
             }
             Err(answer) => {
@@ -327,7 +330,7 @@ impl Actor {
         match comparison.compared(cx, contents, compared, &mut self.ids, effects) {
             Ok(true) => {
                 if !writes.is_empty() {
-                    self.note_mended(writes.len() as u64);
+                    self.note_mended(writes.len() as u32);
                     self.forward_all(&writes, effects);
                     self.write(cx, writes, false, Then::Nothing, effects);
                 }
@@ -364,17 +367,16 @@ impl Actor {
         let heard = (id, changed, answer);
         match comparison.filled(cx, contents, heard, &mut self.ids, effects) {
             Ok(()) => {
-                self.note_mended(u64::from(changed));
                 self.comparisons_moved(cx, effects);
             }
             Err(error) => effects.push(Effect::Warn(error.to_string())),
         }
     }
 
-    /// Entries were held differently, here or there. What a copy lacks that comes back is no repair.
-    fn note_mended(&mut self, entries: u64) {
+    /// An exchange has mended entries of this copy. What one lacks that comes back is no repair.
+    fn note_mended(&mut self, entries: u32) {
         if self.phase == Phase::Serving {
-            self.repairs += entries;
+            self.repairs += u64::from(entries);
         }
     }
 

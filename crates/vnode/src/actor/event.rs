@@ -68,6 +68,8 @@ pub enum Event {
     Tick,
     /// Somebody wants the copy compared with its peers.
     Repair,
+    /// Some of its entries cannot be read.
+    Damaged,
     /// A move that gave way to requests may go on.
     MoveOn,
     /// So may a comparison.

@@ -258,6 +258,7 @@ impl Host {
             Event::Message { .. }
             | Event::Tick
             | Event::Repair
+            | Event::Damaged
             | Event::MoveOn
             | Event::CompareOn => Some(self.world.now_us()),
         };

@@ -1,7 +1,12 @@
 //! This file answers: how do this node's copies compare with their peers', and who has them compared now?
 
-use rkv_ring::{NodeName, Partition};
-use rkv_wire::message::{CopyId, RepairReport};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use rkv_ring::{NodeName, Partition, Slot};
+use rkv_storage::StoreKey;
+use rkv_wire::message::{CopyId, RepairReport, ServiceId};
 
 use super::Host;
 use super::desk::Desk;
@@ -26,6 +31,44 @@ impl Host {
             self.tell(*copy, Event::Repair);
         }
         copies.len() as u32
+    }
+
+    /// Has copies of which something cannot be read filled again.
+    pub(super) fn mend_damaged(&self) {
+        let keys = self.store.take_damaged();
+        if keys.is_empty() {
+            return;
+        }
+        self.damaged.fetch_add(keys.len() as u64, Ordering::Relaxed);
+        let partitions = self.view().ring().partitions;
+        let copy_of = |key: &Bytes| {
+            let slot = StoreKey::slot_of(key).and_then(|slot| Slot::try_from(slot).ok())?;
+            Some(CopyId {
+                service: ServiceId(*key.get(1)?),
+                partition: partitions.partition_of(slot),
+            })
+        };
+        let copies: BTreeSet<CopyId> = keys.iter().filter_map(copy_of).collect();
+        for copy in copies {
+            self.tell(copy, Event::Damaged);
+        }
+    }
+
+    /// People should know this of the node's storage as long as it runs.
+    pub fn note(&self, text: String) {
+        self.notes.lock().push(text);
+    }
+
+    /// What people should know of this node's storage.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.lock().clone();
+        match self.damaged.load(Ordering::Relaxed) {
+            0 => {}
+            damaged => notes.push(format!(
+                "{damaged} stored values were damaged; their copies are filled again from the other owners"
+            )),
+        }
+        notes
     }
 
     /// How the copies that answer for their places compare with their peers'.

@@ -20,6 +20,7 @@ impl Host {
             ring: Some(view.id()),
             digest: view.ring().digest().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            warnings: self.notes(),
             ..Report::default()
         };
         for running in &self.services {

@@ -180,7 +180,7 @@ pub(super) fn write_transfers(engine: &Engine, report: &Report, text: &mut Text)
     text.one(
         "rkv_anti_entropy_repairs_total",
         Kind::Counter,
-        "Comparisons of copies that found something to mend.",
+        "Entries of this node's copies that comparisons with their peers mended.",
         engine.host().repairs() as f64,
     );
     text.one(
