@@ -69,6 +69,8 @@ pub(crate) fn engine_over(ring: &Ring, store: Arc<dyn Store>) -> Arc<Engine> {
         transfers: 2,
         bytes_per_s: 0,
         grace_ms: 500,
+        delete_grace_ms: 86_400_000,
+        void_after_ms: 12_000,
         anti_entropy_ms: 1_000,
         fault: Fault::None,
     };

@@ -45,9 +45,10 @@ impl KvVnode {
             Ok(held) => held,
             Err(error) => return failed(error.to_string()),
         };
+        let reaped = (cx.reaped > 0 && held.is_none()).then(|| Stamp::last_of(cx.reaped));
         let flushed = StoreKey::keyspace_of(&key).map_or(0, |keyspace| cx.floors.of(keyspace));
         let dead = (flushed > 0).then(|| Stamp::last_of(flushed));
-        let floor = cx.floor.max(dead);
+        let floor = cx.floor.max(dead).max(reaped);
         let floor = floor.filter(|floor| incoming.written() <= Some(*floor));
         let held_version = held.as_ref().and_then(|held| Version::peek(held).ok());
         if let Some(newer) = held_version.and_then(|held| held.refuses(&incoming)) {
@@ -122,6 +123,7 @@ impl Vnode for KvVnode {
             newest: version.map_or(0, |version| version.newest()),
             is_value: version.and_then(|version| version.kind()) == Some(Kind::Value),
             ends_ms: version.and_then(|version| ends_ms(&version)),
+            trace_ms: version.and_then(|version| trace_ms(&version)),
         }
     }
 
@@ -144,6 +146,16 @@ impl Vnode for KvVnode {
         let mut object = Object::decode(entry.clone()).ok()?;
         let shrunk = object.shrink(wall_ms);
         shrunk.then(|| Bytes::from(object.encode()))
+    }
+}
+
+/// Since when nothing of a value is left.
+fn trace_ms(version: &Version) -> Option<u64> {
+    let written_ms = version.newest() >> 16;
+    match version.kind() {
+        Some(Kind::Value) => None,
+        Some(Kind::Stub { at_ms }) => Some(written_ms.max(at_ms)),
+        Some(Kind::Tombstone) | None => Some(written_ms),
     }
 }
 
@@ -268,6 +280,7 @@ mod tests {
             wall_ms: 0,
             floor,
             floors: &Floors::default(),
+            reaped: 0,
             held: &|_| Ok(held.clone()),
         };
         let command = Command::Put {

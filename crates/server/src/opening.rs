@@ -28,6 +28,8 @@ use crate::world::RealWorld;
 
 /// How often quiet copies are compared with a peer's.
 const ANTI_ENTROPY_MS: u64 = 10_000;
+/// How long a request lasts at most, and twice as long as it usually may.
+const VOID_AFTER_MS: u64 = 10_000;
 /// Protocol versions that this program speaks.
 const PROTOCOL: (u16, u16) = (1, 1);
 /// How long a ring that is being written may take to land when a node ends.
@@ -141,12 +143,15 @@ pub(crate) fn open(
     for (name, member) in &stored.ring.members {
         world.heard_address(name, &member.addresses.peer);
     }
+    let void_after_ms = VOID_AFTER_MS + 2 * settings.max_drift_ms;
     let vnodes = rkv_vnode::Settings {
         boot: boot_id,
         max_drift_ms: settings.max_drift_ms,
         transfers: settings.transfers,
         bytes_per_s: settings.bytes_per_s,
         grace_ms: settings.grace.as_millis() as u64,
+        delete_grace_ms: (settings.delete_grace.as_millis() as u64).max(void_after_ms),
+        void_after_ms,
         anti_entropy_ms: ANTI_ENTROPY_MS,
         fault: Fault::None,
     };

@@ -8,7 +8,7 @@
 //! In reading order: `event` all that can happen and all it may wish for · `commands` reads and writes · `writes` what
 //! follows when one has landed · `hints` what owners missed · `giving` and `forwarding` a move's source · `receiving`
 //! its target · `floors` what a flush means for it · `listing` the keys that it holds · `comparing` exchanges with peers ·
-//! `coming_back` a copy after a restart · `repair` one that serves · `shrinking` what has ended · `leaving` one out of
+//! `coming_back` a copy after a restart · `repair` one that serves · `shrinking` what has ended · `reaping` traces of what was deleted · `leaving` one out of
 //! the row · `ring_change` what a new ring means for it · `absorbing` another cluster's data ·
 //! `ids` whose request an answer is for.
 
@@ -25,6 +25,7 @@ mod hints;
 mod ids;
 mod leaving;
 mod listing;
+mod reaping;
 mod receiving;
 mod repair;
 mod ring_change;
@@ -54,6 +55,7 @@ use forwarding::{Gate, Gated, Relay};
 use giving::Giving;
 use hints::Hinting;
 use leaving::Leaving;
+use reaping::Reaping;
 use repair::Repair;
 pub(crate) use ring_change::Standing;
 use shrinking::Shrinking;
@@ -90,6 +92,9 @@ pub struct Actor {
     catch_up_place: Option<Place>,
     pub(crate) repair: Repair,
     shrinking: Shrinking,
+    reaping: Reaping,
+    /// The highest hybrid time of a trace that it let go of.
+    pub(crate) reaped: u64,
     sweep: Sweep,
     ids: Ids,
     /// Room for what a step wishes for, empty between steps.
@@ -130,6 +135,8 @@ impl Actor {
             catch_up_place: None,
             repair: Repair::default(),
             shrinking: Shrinking::default(),
+            reaping: Reaping::default(),
+            reaped: 0,
             sweep: Sweep::default(),
             ids: Ids::new(id, seed),
             effects: Vec::new(),
@@ -178,6 +185,11 @@ impl Actor {
         matches!(self.phase, Phase::Serving) && !self.absorbing && self.giving.out.is_none()
     }
 
+    /// Whether a session of a move is under way, in or out.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.absorbing || self.giving.out.is_some() || self.incoming.is_some()
+    }
+
     /// Whether it has something to do beyond answering commands, so that it wants to see time pass.
     pub fn is_restless(&self) -> bool {
         !matches!(self.phase, Phase::Serving | Phase::Absent)
@@ -189,6 +201,7 @@ impl Actor {
             || self.hinting.drain.is_some()
             || self.repair.is_under_way()
             || self.shrinking.is_under_way()
+            || self.reaping.is_under_way()
             || !self.gated.is_empty()
             || !self.relays.is_empty()
     }
@@ -265,6 +278,7 @@ impl Actor {
         self.end_repair(cx);
         self.pump_hints(cx, effects);
         self.run_shrinking(cx, effects);
+        self.run_reaping(cx, effects);
     }
 
     /// What it holds, to compare and to send.

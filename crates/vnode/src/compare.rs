@@ -21,7 +21,7 @@ use crate::actor::{Cx, Effect, Ids};
 use crate::budget::Urgency;
 use crate::holding::{Contents, Holding};
 use crate::progress::{Amount, Progress};
-use crate::stretch::{FILL_BYTES, STRETCH_ENTRIES};
+use crate::stretch::{self, FILL_BYTES, STRETCH_ENTRIES};
 use crate::survey::{self, Differing, Survey};
 
 /// How long an answer may take before it is asked again.
@@ -91,6 +91,8 @@ pub struct Comparison {
     lacking: VecDeque<Bytes>,
     /// Entries that were held differently, here or there.
     pub mended: u64,
+    /// Whether traces that are old enough to go were left alone, here or there.
+    has_spared: bool,
     /// Whether the other is not to be compared with now.
     is_refused: bool,
     /// What was compared, for people.
@@ -118,6 +120,7 @@ impl Comparison {
             step: Step::Survey { not_before_ms: 0 },
             lacking: VecDeque::new(),
             mended: 0,
+            has_spared: false,
             is_refused: false,
             progress: Progress::default(),
             trouble: None,
@@ -156,7 +159,12 @@ impl Comparison {
     /// Whether something differed the same way twice though all entries turned out to be equal: then one of the copies is
     /// miscounted.
     pub fn shows_miscount(&self) -> bool {
-        self.has_walked && self.mended == 0 && self.survey.is_certain()
+        self.has_walked && self.mended == 0 && !self.has_spared && self.survey.is_certain()
+    }
+
+    /// Whether nothing that differed was left to writes under way.
+    pub fn is_certain(&self) -> bool {
+        self.survey.is_certain()
     }
 
     /// Whether an answer to `id` is meant for it.
@@ -209,6 +217,21 @@ impl Comparison {
             Aim::Fill | Aim::Mend(_) => Urgency::Repair,
             Aim::Cover | Aim::Resume => Urgency::Move,
         }
+    }
+
+    /// What became a trace of something deleted before then is left alone where the other holds nothing of its key: between
+    /// owners that both serve it is known of anyway. Who must be covered gets all.
+    fn spared_ms(&self, cx: &Cx<'_>) -> Option<u64> {
+        matches!(self.aim, Aim::Mend(_)).then(|| cx.ripe_ms(cx.wall_ms))
+    }
+
+    /// Whether the entry of `key`, of which the other holds nothing, is left alone.
+    fn spares(&self, cx: &Cx<'_>, copy: Contents<'_>, key: &Bytes) -> Result<bool, Error> {
+        let Some(spared_ms) = self.spared_ms(cx) else {
+            return Ok(false);
+        };
+        let entry = copy.holding.get(cx.store, key)?;
+        Ok(entry.is_some_and(|entry| stretch::is_spared(copy.vnode, &entry, Some(spared_ms))))
     }
 
     fn both_ways(&self) -> bool {
@@ -329,10 +352,16 @@ impl Comparison {
         if differing.is_empty_there {
             // Nothing to compare with.
             let mut compared = Amount::default();
-            let weighed: Vec<(Bytes, Amount)> = page.entries.iter().map(weighed).collect();
-            weighed.iter().for_each(|(_, amount)| compared += *amount);
+            let mut lacking = Vec::with_capacity(page.entries.len());
+            for (key, entry) in &page.entries {
+                compared += Amount::one(key, entry);
+                if stretch::is_spared(copy.vnode, entry, self.spared_ms(cx)) {
+                    self.has_spared = true;
+                } else {
+                    lacking.push(key.clone());
+                }
+            }
             self.progress.add(cx.now_ms, compared);
-            let lacking = weighed.into_iter().map(|(key, _)| key).collect();
             return self.fill(cx, copy.holding, (lacking, to), ids, effects);
         }
         let mut digests = ItemsWriter::new();
@@ -349,6 +378,7 @@ impl Comparison {
             from: self.cursor.clone(),
             to,
             both_ways: self.both_ways(),
+            spares: self.spared_ms(cx).is_some(),
             body: digests.finish(),
         };
         self.step = Step::Asked {
@@ -381,11 +411,18 @@ impl Comparison {
             return Ok(false);
         }
         self.trouble = None;
-        let lacking: Vec<Bytes> = answer
-            .lacking
-            .iter()
-            .filter_map(|at| keys.get(*at as usize).map(|(key, _)| key.clone()))
-            .collect();
+        self.has_spared |= answer.spared;
+        let mut lacking = Vec::with_capacity(answer.lacking.len());
+        for at in &answer.lacking {
+            let Some((key, _)) = keys.get(*at as usize) else {
+                continue;
+            };
+            if answer.absent.contains(at) && self.spares(cx, copy, key)? {
+                self.has_spared = true;
+            } else {
+                lacking.push(key.clone());
+            }
+        }
         if answer.upto <= self.cursor {
             // An honest answer moves on by at least one entry.
             self.put_off(cx.now_ms, &Answer::Busy);
@@ -520,6 +557,10 @@ pub struct Compared {
     pub id: RequestId,
     /// Positions that the answerer lacks.
     pub lacking: Vec<u32>,
+    /// Those of them of whose keys it holds nothing.
+    pub absent: Vec<u32>,
+    /// Whether it left traces alone.
+    pub spared: bool,
     /// Why it did not compare.
     pub refused: Option<Answer>,
     /// How far it compared.

@@ -14,6 +14,7 @@ use crate::budget::Urgency;
 pub struct Counters {
     busy: AtomicU64,
     hints_drained: AtomicU64,
+    reaped: AtomicU64,
     hinted_out: AtomicU64,
     repair_out: AtomicU64,
     ownership_out: AtomicU64,
@@ -33,6 +34,8 @@ pub struct Figures {
     pub fullest_mailbox: u64,
     /// Hints that were delivered to all who were there.
     pub hints_drained: u64,
+    /// Traces of what was deleted that were let go of.
+    pub reaped: u64,
     /// Bytes of hints sent to owners.
     pub hinted_out: u64,
     /// Bytes sent in comparisons, and of what they found.
@@ -56,6 +59,11 @@ impl Counters {
     /// Hints were delivered.
     pub(crate) fn drained(&self, hints: u64) {
         add(&self.hints_drained, hints);
+    }
+
+    /// Traces of what was deleted were let go of.
+    pub(crate) fn reaped(&self, traces: u64) {
+        add(&self.reaped, traces);
     }
 
     /// A page was sent.
@@ -94,6 +102,7 @@ impl Counters {
         let mut figures = Figures {
             busy: read(&self.busy),
             hints_drained: read(&self.hints_drained),
+            reaped: read(&self.reaped),
             hinted_out: read(&self.hinted_out),
             repair_out: read(&self.repair_out),
             ownership_out: read(&self.ownership_out),

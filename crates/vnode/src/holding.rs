@@ -62,6 +62,8 @@ pub struct Holding {
     hints: Addressed,
     /// No entry ends before this; some that did may have been replaced since.
     first_end_ms: Option<u64>,
+    /// No entry is a trace since before this; some that were may have been replaced since.
+    oldest_trace_ms: Option<u64>,
     /// The highest hybrid time of anything that it held since it was counted, by keyspace, hints too.
     newest: BTreeMap<u32, u64>,
     /// Whether it held an entry that bears no stamp, since it was counted.
@@ -89,6 +91,7 @@ impl Holding {
             tally: Tally::new(partitions.slots(id.partition)),
             hints: Addressed::default(),
             first_end_ms: None,
+            oldest_trace_ms: None,
             newest: BTreeMap::new(),
             has_unstamped: false,
             mask: Mask::new(cut),
@@ -177,6 +180,21 @@ impl Holding {
     /// An entry ends then.
     pub fn note_end(&mut self, ends_ms: Option<u64>) {
         self.first_end_ms = earlier(self.first_end_ms, ends_ms);
+    }
+
+    /// No entry has been a trace of something deleted since before this; `None`: none is one.
+    pub fn oldest_trace_ms(&self) -> Option<u64> {
+        self.oldest_trace_ms
+    }
+
+    /// All entries are about to be looked at: from here on only traces that are noted count.
+    pub fn forget_traces(&mut self) {
+        self.oldest_trace_ms = None;
+    }
+
+    /// An entry is a trace since then.
+    pub fn note_trace(&mut self, trace_ms: Option<u64>) {
+        self.oldest_trace_ms = earlier(self.oldest_trace_ms, trace_ms);
     }
 
     /// How many hints it holds.
@@ -354,6 +372,7 @@ impl Holding {
         if let Some(value) = value {
             let nature = self.tally.add(key, value, vnode);
             self.note_end(nature.ends_ms);
+            self.note_trace(nature.trace_ms);
             self.has_unstamped |= nature.newest == 0;
             note_newest(&mut self.newest, key, nature.newest);
         }

@@ -13,6 +13,7 @@ mod fence;
 mod hints_heard;
 mod mending;
 mod opening;
+mod quiet;
 mod report;
 
 use std::collections::BTreeSet;
@@ -42,6 +43,7 @@ use desk::{Outbox, Running};
 use fence::{Parked, no_such_service};
 use hints_heard::HintsHeard;
 use opening::Opening;
+use quiet::Quiet;
 
 /// In how many ticks every copy is looked at once.
 const SWEEP_TICKS: usize = 20;
@@ -65,6 +67,7 @@ pub struct Host {
     restless: Mutex<BTreeSet<CopyId>>,
     parked: Mutex<Vec<Parked>>,
     hints: Mutex<HintsHeard>,
+    quiet: Mutex<Quiet>,
     upward: OnceLock<Arc<dyn Upward>>,
     sweep: AtomicUsize,
     /// Whether this node's clock agrees with its peers'; not before somebody has said so.
@@ -140,6 +143,7 @@ impl Host {
             restless: Mutex::new(BTreeSet::new()),
             parked: Mutex::new(Vec::new()),
             hints: Mutex::new(HintsHeard::default()),
+            quiet: Mutex::new(Quiet::default()),
             upward: OnceLock::new(),
             sweep: AtomicUsize::new(0),
             clock_fits: AtomicBool::new(false),
@@ -274,6 +278,15 @@ impl Host {
                 self.world.send(from, Message::HintsAre { id, counted });
             }
             Message::HintsAre { id, counted } => self.hints_heard(from, id, counted),
+            Message::AskUnsettled { id } => {
+                let ring = self.view.load().id();
+                let copies = self.unsettled();
+                self.world
+                    .send(from, Message::UnsettledAre { id, ring, copies });
+            }
+            Message::UnsettledAre { id, ring, copies } => {
+                self.unsettled_heard(from, id, ring, copies);
+            }
             Message::AskReport { id } => {
                 let report = Box::new(self.report());
                 self.world.send(from, Message::ReportIs { id, report });
@@ -332,6 +345,7 @@ impl Host {
     pub fn tick(&self) {
         self.mend_damaged();
         self.ask_hints();
+        self.ask_quiet();
         self.tell_restless(|| Event::Tick);
         self.sweep();
         self.forget_parked();

@@ -87,6 +87,9 @@ pub struct Record {
     /// For how many places of the row it answers; none: it was not written down.
     #[serde(default)]
     pub places: Option<u8>,
+    /// The highest hybrid time of a trace of something deleted that was let go of.
+    #[serde(default)]
+    pub reaped: u64,
 }
 
 impl Record {

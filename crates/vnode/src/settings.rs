@@ -18,6 +18,10 @@ pub struct Settings {
     pub bytes_per_s: u64,
     /// How long a copy that left the row is kept at least.
     pub grace_ms: u64,
+    /// `delete.grace_s`: how long what was deleted leaves a trace at least.
+    pub delete_grace_ms: u64,
+    /// How long after it began no message of a request is heeded any more.
+    pub void_after_ms: u64,
     /// How often a quiet copy is compared with one of its peers.
     pub anti_entropy_ms: u64,
     /// A fault built in on purpose, for the simulator.

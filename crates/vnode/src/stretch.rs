@@ -7,6 +7,7 @@ use rkv_storage::{Error, Space, Store};
 use rkv_wire::items::{BadItems, ItemsWriter, read_items};
 
 use crate::holding::{Contents, Page, after};
+use crate::vnode::Vnode;
 
 /// Entries whose digests are compared in one step, at most: a request waits for no more of them.
 pub const STRETCH_ENTRIES: usize = 256;
@@ -21,12 +22,26 @@ pub struct Stretch {
     pub to: Bytes,
     /// Whether the asker wants what it lacks itself.
     pub both_ways: bool,
+    /// What became a trace of something deleted before this unix time is left alone where the other holds nothing of its key.
+    pub spared_ms: Option<u64>,
     /// The asker's keys and digests.
     pub digests: Bytes,
 }
 
-/// What the answerer lacks, by position; up to where it compared; what the asker lacks.
-pub type Found = (Vec<u32>, Bytes, Bytes);
+/// What came of a comparison.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What the answerer lacks or holds differently, by position.
+    pub lacking: Vec<u32>,
+    /// Those of them of whose keys it holds nothing.
+    pub absent: Vec<u32>,
+    /// Whether it holds traces that were spared.
+    pub spared: bool,
+    /// Up to where it compared.
+    pub upto: Bytes,
+    /// What the asker lacks or holds differently.
+    pub items: Bytes,
+}
 
 /// The answerer's side: what it lacks of the asker's entries in `from..to`, up to where it compared, and (both ways)
 /// the items that the asker lacks or holds differently, about `most_bytes` of them.
@@ -40,6 +55,7 @@ pub fn answer(
         from,
         to,
         both_ways,
+        spared_ms,
         digests,
     } = stretch;
     let Contents { holding, vnode } = copy;
@@ -47,7 +63,7 @@ pub fn answer(
     let (start, end) = holding.range(Space::Data);
     let (from, to) = (from.max(start), to.min(end));
     let mut items = ItemsWriter::new();
-    let mut lacking = Vec::new();
+    let mut found = Found::default();
     let mut next_theirs = 0usize;
     let mut cursor = from;
     loop {
@@ -58,17 +74,22 @@ pub fn answer(
                 .get(next_theirs)
                 .is_some_and(|(their, _)| their < key)
             {
-                lacking.push(next_theirs as u32);
+                found.lacking.push(next_theirs as u32);
+                found.absent.push(next_theirs as u32);
                 next_theirs += 1;
             }
             let same = match theirs.get(next_theirs) {
                 Some((their, digest)) if their == key => {
                     let same = digest[..] == vnode.digest(value).to_le_bytes();
                     if !same {
-                        lacking.push(next_theirs as u32);
+                        found.lacking.push(next_theirs as u32);
                     }
                     next_theirs += 1;
                     same
+                }
+                _ if is_spared(vnode, value, spared_ms) => {
+                    found.spared = true;
+                    true
                 }
                 _ => false,
             };
@@ -76,7 +97,9 @@ pub fn answer(
                 items.push(key, value);
             }
             if items.bytes() >= most_bytes {
-                return Ok((lacking, after(key), items.finish()));
+                found.upto = after(key);
+                found.items = items.finish();
+                return Ok(found);
             }
         }
         match next {
@@ -84,8 +107,18 @@ pub fn answer(
             None => break,
         }
     }
-    lacking.extend(next_theirs as u32..theirs.len() as u32);
-    Ok((lacking, to, items.finish()))
+    let behind = next_theirs as u32..theirs.len() as u32;
+    found.lacking.extend(behind.clone());
+    found.absent.extend(behind);
+    found.upto = to;
+    found.items = items.finish();
+    Ok(found)
+}
+
+/// Whether `entry` became a trace of something deleted before `spared_ms`.
+pub fn is_spared(vnode: &dyn Vnode, entry: &[u8], spared_ms: Option<u64>) -> bool {
+    let trace_ms = || vnode.nature(entry).trace_ms;
+    spared_ms.is_some_and(|spared_ms| trace_ms().is_some_and(|trace_ms| trace_ms <= spared_ms))
 }
 
 /// Why a comparison that was asked for could not be made.

@@ -29,6 +29,9 @@ pub struct Context<'a> {
     /// The keyspaces' floors: of an entry's keyspace, what was written at or below it is dead, and a write stamped so is to
     /// be refused with [`Answer::Floor`]. What is held is shown without it.
     pub floors: &'a Floors,
+    /// Hybrid time: a write stamped at or below it, of a key that is not held, is to be refused with [`Answer::Floor`]: it may
+    /// have been deleted by something that was let go of.
+    pub reaped: u64,
     /// Reads the entry under a store key, writes on their way to the disk included.
     pub held: Held<'a>,
 }
@@ -69,6 +72,8 @@ pub struct Nature {
     pub is_value: bool,
     /// When it ends by itself, in unix milliseconds; `None`: never, or it has shrunk already.
     pub ends_ms: Option<u64>,
+    /// Since when it is but a trace of what was deleted or has ended, in unix milliseconds; `None`: it is more than that.
+    pub trace_ms: Option<u64>,
 }
 
 impl Nature {
@@ -102,6 +107,7 @@ pub trait Vnode: Send {
             newest: 0,
             is_value: true,
             ends_ms: None,
+            trace_ms: None,
         }
     }
 

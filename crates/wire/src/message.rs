@@ -425,6 +425,9 @@ pub enum Message {
         to: Bytes,
         /// Whether the sender wants what it lacks (no: it only wants to get rid of its own).
         both_ways: bool,
+        /// Whether traces of what was deleted, old enough to go, are left alone where one of the two holds nothing of the key.
+        #[serde(default)]
+        spares: bool,
         /// Items of store key and 8-byte digest, in key order.
         #[serde(skip)]
         body: Bytes,
@@ -435,6 +438,12 @@ pub enum Message {
         id: RequestId,
         /// Positions in the list whose entries the answerer lacks or holds differently.
         lacking: Vec<u32>,
+        /// Those of them of whose keys the answerer holds nothing, if the asker spares traces.
+        #[serde(default)]
+        absent: Vec<u32>,
+        /// Whether the answerer holds traces that were spared.
+        #[serde(default)]
+        spared: bool,
         /// `None`: compared. Otherwise why not.
         refused: Option<Answer>,
         /// Up to where the answerer's own entries were compared; the rest is asked again.
@@ -472,6 +481,20 @@ pub enum Message {
     AskHints {
         /// Names it.
         id: RequestId,
+    },
+    /// Which copies do you hold hints of, or a copy that is no plain owner's?
+    AskUnsettled {
+        /// Names it.
+        id: RequestId,
+    },
+    /// Answers [`Message::AskUnsettled`].
+    UnsettledAre {
+        /// Of which.
+        id: RequestId,
+        /// By which ring the sender routes.
+        ring: RingId,
+        /// The copies concerned.
+        copies: Vec<CopyId>,
     },
     /// Answers [`Message::AskHints`].
     HintsAre {
@@ -568,6 +591,12 @@ pub struct Report {
     /// What people should know of its storage.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// How many entries are but traces of what was deleted or has ended.
+    #[serde(default)]
+    pub traces: u64,
+    /// What traces that are old enough to go wait for, if it is more than their turn.
+    #[serde(default)]
+    pub reaping_waits_for: Option<String>,
 }
 
 /// One copy in a [`Report`].

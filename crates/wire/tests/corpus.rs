@@ -250,6 +250,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 from: key.clone(),
                 to: key.clone(),
                 both_ways: true,
+                spares: true,
                 body: body.clone(),
             },
         ),
@@ -258,6 +259,8 @@ fn samples() -> Vec<(&'static str, Message)> {
             Message::Compared {
                 id,
                 lacking: vec![1, 2],
+                absent: vec![1],
+                spared: true,
                 refused: Some(Answer::Busy),
                 upto: key,
                 body: body.clone(),
@@ -278,6 +281,14 @@ fn samples() -> Vec<(&'static str, Message)> {
             Message::HintsAre {
                 id,
                 counted: vec![copy],
+            },
+        ),
+        (
+            "unsettled",
+            Message::UnsettledAre {
+                id,
+                ring: ring_id,
+                copies: vec![copy],
             },
         ),
         ("ring", said(Body::RingIs(EncodedRing::of(&ring)))),
@@ -372,5 +383,7 @@ fn report(copy: CopyId, totals: Totals) -> Report {
             last_error: None,
         }],
         warnings: vec!["a folder".into()],
+        traces: 3,
+        reaping_waits_for: Some("node3, which is away".to_owned()),
     }
 }

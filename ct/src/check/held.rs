@@ -12,6 +12,7 @@ use rkv_vnode::hint::Hint;
 use rkv_wire::message::CopyState;
 
 use crate::check::flushed::Flushed;
+use crate::check::reaped::Reaped;
 use crate::history::History;
 use crate::sim::disk::Crash;
 use crate::sim::node::SimNode;
@@ -91,6 +92,17 @@ impl Held {
         newest
     }
 
+    /// The same without what was deleted and let go of.
+    pub fn newest_kept<'h>(
+        &self,
+        history: &'h History,
+        (flushed, reaped): (&Flushed, &Reaped),
+    ) -> BTreeMap<&'h str, Stamp> {
+        let mut newest = self.newest(history, flushed);
+        newest.retain(|key, stamp| !reaped.may_be_gone(key, *stamp));
+        newest
+    }
+
     /// A disk that forgot counts again when none of its copies catches up any more.
     fn note_refilled(&mut self, nodes: &[SimNode]) {
         let now_ms = self.now_ms;
@@ -115,7 +127,7 @@ impl Held {
         nodes: &[SimNode],
         now_ms: u64,
         history: &History,
-        flushed: &Flushed,
+        gone: (&Flushed, &Reaped),
     ) -> Result<(), String> {
         self.now_ms = now_ms;
         if self.excused || now_ms < self.looked_ms + EVERY_MS {
@@ -123,7 +135,7 @@ impl Held {
         }
         self.note_refilled(nodes);
         self.looked_ms = now_ms;
-        let newest = self.newest(history, flushed);
+        let newest = self.newest_kept(history, gone);
         if newest.is_empty() {
             return Ok(());
         }

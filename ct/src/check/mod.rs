@@ -9,6 +9,7 @@
 //! | [`quorum_meets`] | 5: a later get sees an acknowledged put |
 //! | [`votes`] | 6: only copies that count vote; "not applied" is on no disk |
 //! | [`order`] | 7: a later put ends higher |
+//! | [`reaped`] | 8: what is let go of cannot be contradicted any more |
 //! | [`deadlines`] | 9: an EXPIRE never undoes a SET, and what has ended never comes back |
 //! | [`flushed`] | 9: what was flushed is dead, what came later is not |
 //! | [`converges`] | 10: in the end all copies are equal and nothing is under way |
@@ -16,6 +17,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rkv_quorum::clock::Stamp;
 use rkv_ring::cluster::Stored;
 use rkv_ring::{NodeName, Ring};
 use rkv_wire::message::Message;
@@ -33,6 +35,7 @@ pub mod one_answerer;
 pub mod one_ring;
 pub mod order;
 pub mod quorum_meets;
+pub mod reaped;
 pub mod votes;
 
 /// Looks at a life from outside.
@@ -45,6 +48,7 @@ pub struct Observer {
     quorum_meets: quorum_meets::QuorumMeets,
     votes: votes::Votes,
     order: order::Order,
+    reaped: reaped::Reaped,
     deadlines: deadlines::Deadlines,
     flushed: flushed::Flushed,
     broken: Option<String>,
@@ -93,15 +97,24 @@ impl Observer {
 
     /// A step was taken; the first promise that it broke.
     pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, history: &History) -> Option<String> {
-        let held = self.held.step(nodes, now_ms, history, &self.flushed);
+        let reaped = self.reaped.step(nodes, now_ms, self.flushed.floor());
+        if !self.is_excused() {
+            self.keep("8 reap is safe", reaped.err());
+        }
+        let held = self
+            .held
+            .step(nodes, now_ms, history, (&self.flushed, &self.reaped));
         self.keep("3 held", held.err());
         let covered = self.cover.step(nodes, self.flushed.floor());
         self.keep("4 cover", covered.err());
         let shown = self.flushed.shown(nodes, now_ms);
         self.keep("9 dead stays dead", shown.err());
         if !self.is_excused() {
-            let excused =
-                |key: &str, stamp| self.held.excuses(key) || self.flushed.may_be_dead(key, stamp);
+            let excused = |key: &str, stamp, read: Option<Stamp>| {
+                self.held.excuses(key)
+                    || self.flushed.may_be_dead(key, stamp)
+                    || (read.is_none() && self.reaped.may_be_gone(key, stamp))
+            };
             let met = self.quorum_meets.step(history, excused);
             self.keep("5 quorum meets", met.err());
             let ordered = self.order.step(history);
@@ -120,10 +133,14 @@ impl Observer {
         converges::settled(nodes)?;
         flushed::swept(nodes)?;
         if !self.is_excused() {
-            let held = held::everywhere(nodes, &self.held.newest(history, &self.flushed));
+            let gone = (&self.flushed, &self.reaped);
+            let held = held::everywhere(nodes, &self.held.newest_kept(history, gone));
             self.keep("3 held", held.err());
             let (held, flushed) = (&self.held, &self.flushed);
-            let excused = |key: &str, of| held.excuses(key) || flushed.may_be_dead(key, of);
+            let reaped = &self.reaped;
+            let excused = |key: &str, of| {
+                held.excuses(key) || flushed.may_be_dead(key, of) || reaped.may_be_gone(key, of)
+            };
             let ended = self.deadlines.everywhere(nodes, history, excused);
             self.keep("9 deadlines", ended.err());
         }
@@ -144,8 +161,9 @@ impl Observer {
         if self.is_excused() {
             return Ok(true);
         }
-        let read =
-            quorum_meets::read_back(history, from, &self.held.newest(history, &self.flushed));
+        let newest = self.held.newest(history, &self.flushed);
+        let may_be_gone = |key: &str, stamp| self.reaped.may_be_gone(key, stamp);
+        let read = quorum_meets::read_back(history, from, &newest, may_be_gone);
         let read = read.map_err(|why| format!("5 quorum meets: {why}"))?;
         if read && last {
             let ended = self.deadlines.second_read(nodes, history, from);

@@ -19,7 +19,7 @@ impl QuorumMeets {
     pub fn step(
         &mut self,
         history: &History,
-        is_excused: impl Fn(&str, Stamp) -> bool,
+        is_excused: impl Fn(&str, Stamp, Option<Stamp>) -> bool,
     ) -> Result<(), String> {
         let from = self.open;
         for (number, get) in history.gets.iter().enumerate().skip(from) {
@@ -31,7 +31,7 @@ impl QuorumMeets {
             }
             if let Got::Version(read) = got {
                 let floor = floor(history, &get.key, get.began_ms);
-                let is_excused = floor.is_some_and(|floor| is_excused(&get.key, floor));
+                let is_excused = floor.is_some_and(|floor| is_excused(&get.key, floor, *read));
                 if *read < floor && !is_excused {
                     return Err(format!(
                         "a get of {} begun at {} ms read {read:?}, {floor:?} was acknowledged before",
@@ -52,6 +52,7 @@ pub fn read_back(
     history: &History,
     from: usize,
     newest: &BTreeMap<&str, Stamp>,
+    may_be_gone: impl Fn(&str, Stamp) -> bool,
 ) -> Result<bool, String> {
     let mut all = true;
     for get in &history.gets[from..] {
@@ -59,6 +60,8 @@ pub fn read_back(
         match &get.end {
             None => all = false,
             Some((_, Got::Version(read))) if *read >= expected => {}
+            Some((_, Got::Version(None)))
+                if expected.is_some_and(|stamp| may_be_gone(&get.key, stamp)) => {}
             Some((_, got)) => {
                 return Err(format!(
                     "once settled, a get of {} came to {got:?}, and {expected:?} was acknowledged",

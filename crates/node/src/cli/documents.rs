@@ -596,6 +596,12 @@ pub(crate) struct Status {
     /// Hints held anywhere.
     #[serde(default)]
     pub(crate) hints: Option<u64>,
+    /// Traces of what was deleted or has ended, once for each copy.
+    #[serde(default)]
+    pub(crate) traces: u64,
+    /// What those that are old enough to go wait for.
+    #[serde(default)]
+    pub(crate) reaping_waits_for: Vec<String>,
     /// Whether operators hold transfers.
     #[serde(default)]
     pub(crate) handoff_paused: bool,

@@ -387,6 +387,17 @@ pub(crate) fn status(status: &Status, health: &str) -> String {
     if let Some(hints) = status.hints {
         row("Hints", hints.to_string());
     }
+    if status.traces > 0 {
+        let waits: Vec<String> = status
+            .reaping_waits_for
+            .iter()
+            .map(|why| format!("; they wait for {why}"))
+            .collect();
+        row(
+            "Deleted",
+            format!("{} traces{}", status.traces, waits.concat()),
+        );
+    }
     if status.handoff_paused {
         row("Handoff", PAUSED.to_owned());
     }

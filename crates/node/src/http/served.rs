@@ -87,6 +87,8 @@ fn engine(dir: &std::path::Path, faults: rkv_storage::Faults) -> Arc<Engine> {
         transfers: 2,
         bytes_per_s: 0,
         grace_ms: 10_000,
+        delete_grace_ms: 86_400_000,
+        void_after_ms: 12_000,
         anti_entropy_ms: 1_000,
         fault: Fault::default(),
     };

@@ -2,6 +2,7 @@
 //!
 //! By places, as requests count: a node that stands in two places of a row and is down leaves both empty.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -85,6 +86,10 @@ pub(super) struct Overview {
     claimant: NodeName,
     /// Keys for which somebody holds a hint, once for each holder.
     hints: u64,
+    /// Traces of what was deleted or has ended, once for each copy.
+    traces: u64,
+    /// What those that are older than `delete.grace_s` wait for, if it is more than their turn.
+    reaping_waits_for: BTreeSet<String>,
     /// Whether operators hold transfers.
     handoff_paused: bool,
     partitions: Partitions,
@@ -97,7 +102,10 @@ pub(super) struct Overview {
 fn overview(survey: &Survey) -> Overview {
     let ring = survey.ring();
     let partitions = partitions(survey);
+    let (traces, reaping_waits_for) = survey.traces();
     Overview {
+        traces,
+        reaping_waits_for,
         health: partitions.health(),
         node: survey.view.me().clone(),
         cluster: ring.cluster_name.clone(),

@@ -85,6 +85,14 @@ impl Survey {
         held.map(|hint| hint.copy.partition).collect()
     }
 
+    /// Traces of what was deleted, once for each copy; and what those that are old enough to go wait for.
+    pub(super) fn traces(&self) -> (u64, BTreeSet<String>) {
+        let traces = self.reports.values().map(|report| report.traces).sum();
+        let waits = self.reports.values();
+        let waits = waits.filter_map(|report| report.reaping_waits_for.clone());
+        (traces, waits.collect())
+    }
+
     /// Keys for which somebody holds a hint, once for each holder.
     pub(super) fn hints(&self) -> u64 {
         let hints = self.reports.values().flat_map(|report| &report.hints);

@@ -137,6 +137,7 @@ impl Actor {
             wall_ms: cx.wall_ms,
             floor: self.floor(),
             floors: self.holding.floors(),
+            reaped: self.reaped,
             held: &held,
         };
         self.vnode.handle_command(&context, command, body)

@@ -17,7 +17,7 @@ use crate::compare::{Compared, Comparison};
 use crate::holding::Contents;
 use crate::phase::Phase;
 use crate::places::{Place, Turn};
-use crate::stretch::{self, FILL_BYTES, Stretch};
+use crate::stretch::{self, FILL_BYTES, Found, Stretch};
 use crate::survey;
 
 /// The comparisons of a copy that are under way for themselves.
@@ -78,10 +78,12 @@ impl Actor {
                 from: start,
                 to: end,
                 both_ways,
+                spares,
                 body,
                 ..
             } => {
                 let stretch = Stretch {
+                    spared_ms: spares.then(|| cx.ripe_ms(cx.wall_ms)),
                     from: start,
                     to: end,
                     both_ways,
@@ -92,6 +94,8 @@ impl Actor {
             Message::Compared {
                 id,
                 lacking,
+                absent,
+                spared,
                 refused,
                 upto,
                 body,
@@ -99,6 +103,8 @@ impl Actor {
                 let compared = Compared {
                     id,
                     lacking,
+                    absent,
+                    spared,
                     refused,
                     upto,
                     mended: 0,
@@ -243,19 +249,28 @@ impl Actor {
             })
         };
         let sound = answered.is_ok();
-        let (lacking, refused, upto, body) = match answered {
-            Ok((lacking, upto, body)) => {
-                cx.spend(Urgency::Repair, body.len());
-                (lacking, None, upto, body)
+        let (found, refused) = match answered {
+            Ok(found) => {
+                cx.spend(Urgency::Repair, found.items.len());
+                (found, None)
             }
-            Err(refused) => (Vec::new(), Some(refused), start, Bytes::new()),
+            Err(refused) => {
+                let upto = start;
+                let nothing = Found {
+                    upto,
+                    ..Found::default()
+                };
+                (nothing, Some(refused))
+            }
         };
         let message = Message::Compared {
             id,
-            lacking,
+            lacking: found.lacking,
+            absent: found.absent,
+            spared: found.spared,
             refused,
-            upto,
-            body,
+            upto: found.upto,
+            body: found.items,
         };
         self.answer_comparison(cx, to, message, both_ways || !sound, effects);
     }

@@ -153,6 +153,9 @@ pub struct Cx<'a> {
     /// Since when each reachable member has been known to hold no counted hint for this copy; `None`: one does or has
     /// not told.
     pub hints_clear_since: Option<u64>,
+    /// When nobody held a hint of this copy, nor a copy that is no plain owner's, under the present ring, in unix
+    /// milliseconds; `None`: not known.
+    pub quiet_since: Option<u64>,
     /// Whether this node's clock agrees with its peers'.
     pub clock_fits: bool,
     /// Whether the service holds entries at all.
@@ -181,6 +184,12 @@ impl Cx<'_> {
     pub(crate) fn spend(&self, urgency: Urgency, bytes: usize) {
         self.budget.spend(self.now_ms, bytes);
         self.figures.sent(urgency, bytes);
+    }
+
+    /// Up to which unix time something must have become a trace to be old enough to go at `at_ms`, when nothing contradicts it.
+    pub(crate) fn ripe_ms(&self, at_ms: u64) -> u64 {
+        let grace_ms = self.settings.delete_grace_ms + 2 * self.settings.max_drift_ms;
+        at_ms.saturating_sub(grace_ms)
     }
 
     /// The phase of a copy that may lack anything, from now on.

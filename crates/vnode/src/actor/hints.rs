@@ -68,6 +68,7 @@ impl Actor {
             wall_ms: cx.wall_ms,
             floor: None,
             floors: self.holding.floors(),
+            reaped: 0,
             held: &|_| Ok(entry.clone()),
         };
         match self.vnode.handle_command(&context, command, body) {

@@ -29,6 +29,8 @@ pub(crate) struct Repair {
     pub(super) place: Option<Place>,
     /// When the next peer's turn is; 0: the first has not come.
     due_ms: u64,
+    /// When the one under way began, in unix milliseconds.
+    began_wall_ms: u64,
     turn: usize,
     /// After an exchange was given up the next begins no sooner.
     not_before_ms: u64,
@@ -115,6 +117,7 @@ impl Actor {
             let aim = Aim::Mend(self.repair.turn);
             let exchange = Comparison::new(self.id, with, aim, &self.holding);
             self.repair.exchange = Some(exchange);
+            self.repair.began_wall_ms = cx.wall_ms;
             self.pump_comparisons(cx, effects);
         }
     }
@@ -144,6 +147,10 @@ impl Actor {
         self.repair.place = None;
         if ended.shows_miscount() {
             self.holding.doubt(cx.store, &*self.vnode);
+        }
+        if ended.is_certain() {
+            self.reaping
+                .compared(&ended.with, self.repair.began_wall_ms);
         }
         self.repair.trouble = None;
         self.repair.asked_for.remove(&ended.with);

@@ -100,6 +100,7 @@ impl Actor {
             cluster: self.cluster,
             phase: phase.clone(),
             places: self.standing.places,
+            reaped: self.reaped,
         };
         let value = (*phase != Phase::Absent).then(|| record.encode());
         (phase_key(self.id), value)

@@ -20,7 +20,7 @@ impl Holding {
     /// way out, which would be counted too.
     pub fn count(&mut self, store: &dyn Store, vnode: &dyn Vnode) -> Result<(), Error> {
         let (mut tally, mut has_dead) = (self.nothing(), false);
-        let mut first_end_ms = None;
+        let (mut first_end_ms, mut oldest_trace_ms) = (None, None);
         let (mut newest, mut has_unstamped) = (BTreeMap::new(), false);
         let (mut from, to) = self.range(Space::Data);
         loop {
@@ -31,6 +31,7 @@ impl Holding {
                 if let Some(entry) = seen {
                     let nature = tally.add(&key, &entry, vnode);
                     first_end_ms = earlier(first_end_ms, nature.ends_ms);
+                    oldest_trace_ms = earlier(oldest_trace_ms, nature.trace_ms);
                     has_unstamped |= nature.newest == 0;
                     note_newest(&mut newest, &key, nature.newest);
                 }
@@ -42,6 +43,7 @@ impl Holding {
         }
         self.tally = tally;
         self.first_end_ms = first_end_ms;
+        self.oldest_trace_ms = oldest_trace_ms;
         self.newest = newest;
         self.has_unstamped = has_unstamped;
         has_dead |= self.count_hints(store, vnode)?;

@@ -232,6 +232,12 @@ impl Host {
             Phase::CatchingUp { .. } => self.hints_clear_since(&view, actor.id, now_ms),
             _ => None,
         };
+        let quiet_since = match event {
+            Event::Tick if actor.holding.oldest_trace_ms().is_some() => {
+                self.quiet_since(&view, actor.id)
+            }
+            _ => None,
+        };
         let mut running = self.services.iter();
         let running = running.find(|r| r.service.id() == actor.id.service);
         let cx = Cx {
@@ -245,9 +251,13 @@ impl Host {
             budget: &self.budget,
             figures: &self.figures,
             hints_clear_since,
+            quiet_since,
             clock_fits: self.clock_fits.load(Ordering::Relaxed),
             has_entries: running.is_some_and(|running| running.service.has_entries()),
         };
+        if matches!(event, Event::Tick) && actor.wants_to_reap(&cx) {
+            self.want_quiet();
+        }
         let is_command = matches!(event, Event::Command(_));
         let began_us = match event {
             Event::Command(_) => {

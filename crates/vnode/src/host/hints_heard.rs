@@ -94,7 +94,7 @@ impl Host {
         Some(since)
     }
 
-    fn fresh_id(&self) -> RequestId {
+    pub(super) fn fresh_id(&self) -> RequestId {
         let mut next = self.next_id.lock();
         *next = next.wrapping_add(1);
         RequestId(*next & (u64::MAX >> 1))

@@ -48,7 +48,8 @@ impl Opening<'_> {
         let record = stored.and_then(|bytes| Record::decode(&bytes));
         let foreign = record.as_ref().is_none_or(|r| r.cluster != ring.cluster);
         let founded = self.beginning == Beginning::Founded;
-        let places = record.as_ref().filter(|_| !foreign).and_then(|r| r.places);
+        let known = record.as_ref().filter(|_| !foreign);
+        let (places, reaped) = known.map_or((None, 0), |r| (r.places, r.reaped));
         let phase = match record {
             _ if !service.has_entries() && owns => Phase::Serving,
             _ if !service.has_entries() => Phase::Absent,
@@ -64,6 +65,7 @@ impl Opening<'_> {
             return Ok(actor);
         }
         actor.standing.places = places;
+        actor.reaped = reaped;
         let floors = self.view.floors();
         if !foreign && self.settings.fault != Fault::FloorNotAppliedAtOpening {
             actor.open_under(floors);

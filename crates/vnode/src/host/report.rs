@@ -21,6 +21,7 @@ impl Host {
             digest: view.ring().digest().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             warnings: self.notes(),
+            reaping_waits_for: self.reaping_waits_for(),
             ..Report::default()
         };
         for running in &self.services {
@@ -59,6 +60,8 @@ impl Reporter<'_> {
         self.copy(report);
         // What holds no entries is never transferred.
         if has_entries {
+            let entries = self.actor.holding.totals().entries;
+            report.traces += entries.saturating_sub(self.actor.holding.live());
             self.hints(report);
             report.transfers.extend(self.move_out());
             report.transfers.extend(self.old_copy());

@@ -23,6 +23,8 @@ use crate::sim::disk::Crash;
 use crate::sim::node::{Crashing, NodeWorld, Running, SimRingFile, WALL_START_MS, Wish};
 
 const MAX_DRIFT_MS: u64 = 500;
+/// Longer than any request lasts, its latest message included.
+const DELETE_GRACE_MS: u64 = 5_500;
 /// One in how many jobs keeps a disk busy for longer, and for how long.
 const SLOW_DISK_ONE_IN: u32 = 50;
 const SLOW_DISK_MS: u64 = 400;
@@ -121,6 +123,8 @@ impl World {
             transfers: 2,
             bytes_per_s: 0,
             grace_ms: 500,
+            delete_grace_ms: DELETE_GRACE_MS,
+            void_after_ms: DELETE_GRACE_MS,
             anti_entropy_ms: 1_000,
             fault: self.options.fault,
         };

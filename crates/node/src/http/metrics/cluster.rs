@@ -146,6 +146,18 @@ pub(super) fn write_transfers(engine: &Engine, report: &Report, text: &mut Text)
         "Hints that were delivered to all owners that were there.",
         figures.hints_drained as f64,
     );
+    text.one(
+        "rkv_tombstones",
+        Kind::Gauge,
+        "Entries of this node that are but traces of what was deleted or has ended.",
+        report.traces as f64,
+    );
+    text.one(
+        "rkv_tombstones_reaped_total",
+        Kind::Counter,
+        "Such traces that were let go of.",
+        figures.reaped as f64,
+    );
     text.family(
         "rkv_handoff_active",
         Kind::Gauge,
