@@ -166,6 +166,10 @@ pub enum Fault {
     None,
     /// Promises are made without being persisted first.
     PromiseNotPersisted,
+    /// A ring is taken as chosen though no majority has it.
+    MajoritySkipped,
+    /// A report of readiness counts for whatever attempt its move is in.
+    ActOnOldReady,
 }
 
 /// What can happen to the machine.

@@ -28,4 +28,16 @@ pub enum Fault {
     MergeIgnoresFloor,
     /// A flush goes by the clock of the node that was asked, and by nothing that others hold.
     FloorOfOneClock,
+    /// A ring is taken as chosen though no majority has it.
+    MajoritySkipped,
+    /// A report of readiness counts for whatever attempt its move is in.
+    ActOnOldReady,
+    /// Who got a place by force, without a move of its own, votes at once.
+    ForcedOwnerVotes,
+    /// Hints are acknowledged before they are on disk.
+    HintAckedBeforeSync,
+    /// What was deleted is let go of though a member is away that may hold something older.
+    ReapWithMemberAway,
+    /// What was deleted is let go of as soon as it is old enough.
+    ReapByAgeAlone,
 }

@@ -8,6 +8,7 @@
 //!
 //! Ends with 1 when a promise was broken (with `--fault`: when none was).
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use rkv_ct::sim::{Options, World, fault_named};
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     }
     let count: u64 = args.first().and_then(|n| n.parse().ok()).unwrap_or(200);
     let from: u64 = value("--from").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let mut occurred: BTreeMap<String, u64> = BTreeMap::new();
     let (mut steps, mut acknowledged, mut excused, mut broken) = (0, 0, 0, 0);
     for seed in from..from + count {
         let mut options = Options::of_seed(seed);
@@ -40,6 +42,9 @@ fn main() -> ExitCode {
         steps += outcome.steps;
         acknowledged += outcome.acknowledged;
         excused += u64::from(outcome.excused);
+        for (what, count) in outcome.occurred {
+            *occurred.entry(what).or_default() += count;
+        }
         if let Some(violation) = outcome.violation {
             println!("seed {seed}: {violation}");
             broken += 1;
@@ -52,6 +57,11 @@ fn main() -> ExitCode {
         "{count} seeds, {steps} steps, {acknowledged} acknowledged writes, {broken} broken; \
          in {excused} more disks were lost at once than the promises about data speak of"
     );
+    let occurred: Vec<String> = occurred
+        .iter()
+        .map(|(what, count)| format!("{what} {count}"))
+        .collect();
+    println!("occurred: {}", occurred.join(", "));
     if (broken == 0) == (fault == Fault::None) {
         ExitCode::SUCCESS
     } else {

@@ -90,6 +90,11 @@ impl Observer {
         self.held.is_excused()
     }
 
+    /// How many traces of what was deleted were let go of.
+    pub fn reaped(&self) -> u64 {
+        self.reaped.count()
+    }
+
     /// Whether the promises allow that a disk forgets everything now.
     pub fn may_forget(&self) -> bool {
         self.held.is_whole()

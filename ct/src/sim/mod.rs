@@ -17,7 +17,7 @@ pub use world::{Outcome, World};
 use rkv_vnode::Fault;
 
 /// Every fault that the checks must catch.
-pub const FAULTS: [Fault; 11] = [
+pub const FAULTS: [Fault; 17] = [
     Fault::PromiseNotPersisted,
     Fault::OverwriteInsteadOfMerge,
     Fault::AckBeforeForward,
@@ -29,6 +29,12 @@ pub const FAULTS: [Fault; 11] = [
     Fault::FloorNotAppliedAtOpening,
     Fault::MergeIgnoresFloor,
     Fault::FloorOfOneClock,
+    Fault::MajoritySkipped,
+    Fault::ActOnOldReady,
+    Fault::ForcedOwnerVotes,
+    Fault::HintAckedBeforeSync,
+    Fault::ReapWithMemberAway,
+    Fault::ReapByAgeAlone,
 ];
 
 /// The fault of that name.

@@ -35,6 +35,8 @@ pub struct Options {
     pub fidgets: bool,
     /// Whether operators hold transfers now and then, and bound how many run at once.
     pub pauses: bool,
+    /// Whether a node is away for so long that what was deleted meanwhile could be let go of.
+    pub long_absence: bool,
     /// What those who choose rings have to bear.
     pub council: Council,
     /// Whether to print what happens.
@@ -121,6 +123,7 @@ impl Options {
             Some(Upheaval::Replace | Upheaval::ForceReplace) => 5,
             Some(_) => 4,
         };
+        let long_absence = seed % 8 == 4 && upheaval.is_none();
         let leaves = seed % 4 == 1;
         // Staging and withdrawing would get in the way of a node that leaves.
         let stormy = seed % 3 == 2 && !leaves && upheaval.is_none();
@@ -130,7 +133,7 @@ impl Options {
             partitions: 8,
             volatile: seed % 5 == 4,
             fault: Fault::None,
-            trouble_ms: 14_000,
+            trouble_ms: if long_absence { 28_000 } else { 14_000 },
             settle_within_ms: 90_000,
             late_one_in: if seed % 3 == 2 { 8 } else { 200 },
             keys: 12,
@@ -141,6 +144,7 @@ impl Options {
             upheaval,
             fidgets: seed % 4 == 2 && seed % 5 != 4,
             pauses: seed % 6 == 3,
+            long_absence,
             council: if stormy {
                 Council::STORM
             } else {

@@ -46,6 +46,8 @@ pub struct Outcome {
     pub epochs: u64,
     /// Whether more disks were lost at once than the promises about data speak of.
     pub excused: bool,
+    /// How often what occurred.
+    pub occurred: BTreeMap<String, u64>,
 }
 
 /// What can happen next.
@@ -126,6 +128,7 @@ pub struct World {
     /// Who takes whom for dead without reason, and until when.
     rumours: BTreeMap<(usize, usize), u64>,
     trace: Xxh3,
+    occurred: BTreeMap<String, u64>,
     steps: u64,
     epochs: u64,
     healed: bool,
@@ -138,6 +141,8 @@ pub struct World {
     observer: Observer,
     operator: operator::Operator,
     upheaval: upheaval::Stage,
+    /// Whether the one long absence has begun.
+    was_absent: bool,
 }
 
 const TICK_MS: u64 = 50;
@@ -161,6 +166,7 @@ impl World {
             cut: BTreeSet::new(),
             rumours: BTreeMap::new(),
             trace: Xxh3::new(),
+            occurred: BTreeMap::new(),
             steps: 0,
             epochs: 0,
             healed: false,
@@ -171,6 +177,7 @@ impl World {
             observer: Observer::default(),
             operator: operator::Operator::default(),
             upheaval: upheaval::Stage::default(),
+            was_absent: false,
             options,
         };
         for node in 0..world.options.nodes {
@@ -232,6 +239,11 @@ impl World {
             acknowledged: self.history.lock().acknowledged(),
             epochs: self.epochs,
             excused: self.observer.is_excused(),
+            occurred: {
+                let mut occurred = self.occurred;
+                occurred.insert("reaped".to_owned(), self.observer.reaped());
+                occurred
+            },
         }
     }
 
@@ -308,6 +320,11 @@ impl World {
         if self.options.trace {
             println!("{:>7} {}", self.now(), what());
         }
+    }
+
+    /// Something occurred that a run counts.
+    fn count(&mut self, what: impl Into<String>) {
+        *self.occurred.entry(what.into()).or_default() += 1;
     }
 
     fn note(&mut self, what: u64, node: usize) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::learn::Sender;
 use super::message::{AdminReply, AdminRequest, Body, JoinRequest, Report};
-use super::{AGAIN_MS, Cluster, Effect, Target};
+use super::{AGAIN_MS, Cluster, Effect, Fault, Target};
 use crate::claimant;
 use crate::member::{Incarnation, Member, NodeName, Status};
 use crate::moves;
@@ -191,13 +191,13 @@ impl Cluster {
     fn apply_reports(&self, ring: &mut Ring) {
         for report in &self.desk.reports {
             if let Report::MoveBroken { partition, .. } = report
-                && is_relevant(ring, report)
+                && self.is_relevant(ring, report)
             {
                 moves::cancel(ring, *partition);
             }
         }
         for report in &self.desk.reports {
-            if !is_relevant(ring, report) {
+            if !self.is_relevant(ring, report) {
                 continue;
             }
             match report {
@@ -222,7 +222,7 @@ impl Cluster {
     /// This node has something to report.
     pub(super) fn report(&mut self, report: Report) {
         let is_new = !self.desk.reports.contains(&report);
-        if is_new && is_relevant(&self.stored.ring, &report) {
+        if is_new && self.is_relevant(&self.stored.ring, &report) {
             self.desk.idle = false;
             self.desk.reports.push(report);
             self.desk.reported_at = None;
@@ -243,6 +243,18 @@ impl Cluster {
         };
         if is_theirs && self.is_claimant() {
             self.report(report);
+        }
+    }
+
+    /// Whether `report` is about something that `ring` holds.
+    fn is_relevant(&self, ring: &Ring, report: &Report) -> bool {
+        match report {
+            Report::MoveReady { partition, to, .. }
+                if self.config.fault == Fault::ActOnOldReady =>
+            {
+                ring.moves.get(partition).is_some_and(|m| m.to == *to)
+            }
+            report => is_relevant(ring, report),
         }
     }
 
@@ -357,9 +369,9 @@ impl Cluster {
                 }
             }
         }
-        self.desk
-            .reports
-            .retain(|report| is_relevant(&ring, report));
+        let mut reports = std::mem::take(&mut self.desk.reports);
+        reports.retain(|report| self.is_relevant(&ring, report));
+        self.desk.reports = reports;
         self.desk.reported_at = None;
         if !self.is_claimant() {
             let me = self.me.name.clone();

@@ -247,7 +247,8 @@ impl Cluster {
         else {
             return;
         };
-        if !claimant::is_majority(&self.stored.ring, votes) {
+        let is_decided = claimant::is_majority(&self.stored.ring, votes);
+        if !is_decided && self.config.fault != Fault::MajoritySkipped {
             return;
         }
         let (before, ring, digest) = (self.stored.ring.clone(), ring.clone(), *digest);

@@ -14,6 +14,7 @@ use super::{Actor, Cx, Effect};
 use crate::budget::Urgency;
 use crate::catch_up::CatchUp;
 use crate::compare::{Compared, Comparison};
+use crate::fault::Fault;
 use crate::holding::Contents;
 use crate::phase::Phase;
 use crate::places::{Place, Turn};
@@ -300,6 +301,16 @@ impl Actor {
                 self.forward_all(&writes, effects);
                 let changed = writes.len() as u32;
                 self.note_mended(if mends { changed } else { 0 });
+                if cx.settings.fault == Fault::HintAckedBeforeSync {
+                    let answer = Answer::Stored;
+                    let message = Message::Filled {
+                        id,
+                        changed,
+                        answer,
+                    };
+                    effects.push(Effect::Send { to, message });
+                    return self.write(cx, writes, false, Then::Nothing, effects);
+                }
                 self.write(cx, writes, true, Then::Filled { to, id, changed }, effects);
             }
             Err(answer) => {

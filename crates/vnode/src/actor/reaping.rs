@@ -21,6 +21,7 @@ use rkv_storage::Space;
 
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
+use crate::fault::Fault;
 use crate::phase::Phase;
 
 /// What one tick looks at, at most.
@@ -96,6 +97,9 @@ impl Actor {
 
     /// When nobody held anything that could contradict a trace of then, if that is proven.
     fn proven_at(&mut self, cx: &Cx<'_>) -> Option<u64> {
+        if cx.settings.fault == Fault::ReapByAgeAlone {
+            return Some(cx.wall_ms);
+        }
         let ring = cx.view.id();
         if self
             .reaping
@@ -115,7 +119,9 @@ impl Actor {
         }
         let proof = self.reaping.proof.as_mut()?;
         let mut others = cx.view.other_owners(self.id.partition).into_iter();
-        if !others.all(|owner| proof.compared.contains(&owner)) {
+        let ignores_away = cx.settings.fault == Fault::ReapWithMemberAway;
+        let is_ignored = |owner: &NodeName| ignores_away && !cx.view.is_up(owner);
+        if !others.all(|owner| proof.compared.contains(&owner) || is_ignored(&owner)) {
             return None;
         }
         let complete_ms = *proof.complete_ms.get_or_insert(cx.now_ms);

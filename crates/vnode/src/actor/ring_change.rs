@@ -4,6 +4,7 @@ use rkv_ring::{Move, NodeName, Partition};
 
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
+use crate::fault::Fault;
 use crate::phase::Phase;
 use crate::view::View;
 
@@ -81,7 +82,11 @@ impl Actor {
                 // Owner by force, or back before the old copy was dropped: it may lack anything.
                 self.vnode.start();
                 self.leaving.begin_proof();
-                self.enter(cx, cx.lossy(), Then::Nothing, effects);
+                let phase = match cx.settings.fault {
+                    Fault::ForcedOwnerVotes => Phase::Serving,
+                    _ => cx.lossy(),
+                };
+                self.enter(cx, phase, Then::Nothing, effects);
             }
             Phase::Forwarding { to, attempt, .. } => {
                 if !mine.is_some_and(|m| m.attempt == *attempt && m.to == *to) {

@@ -10,6 +10,7 @@ use rkv_wire::message::{CopyId, Message, RequestId};
 
 use super::Host;
 use crate::actor::Actor;
+use crate::fault::Fault;
 use crate::phase::Phase;
 use crate::view::View;
 
@@ -71,7 +72,8 @@ impl Host {
         quiet.asked_ms = now_ms;
         quiet.round = None;
         let wall_ms = self.world.wall_ms();
-        quiet.waits_for = self.in_the_way(&view, wall_ms);
+        let ignores_away = self.settings.fault == Fault::ReapWithMemberAway;
+        quiet.waits_for = self.in_the_way(&view, wall_ms).filter(|_| !ignores_away);
         if quiet.waits_for.is_some() {
             quiet.last = None;
             return;
@@ -85,6 +87,9 @@ impl Host {
         let members = &view.ring().members;
         let is_joining = |node: &&NodeName| members[*node].status == Status::Joining;
         for node in view.peers().filter(|node| !is_joining(node)) {
+            if ignores_away && !view.is_up(node) {
+                continue;
+            }
             let id = self.fresh_id();
             round.awaited.insert(id, node.clone());
             self.world.send(node, Message::AskUnsettled { id });

@@ -159,6 +159,8 @@ impl World {
             seed: self.options.seed ^ boot_id(node, boot),
             fault: match self.options.fault {
                 Fault::PromiseNotPersisted => cluster::Fault::PromiseNotPersisted,
+                Fault::MajoritySkipped => cluster::Fault::MajoritySkipped,
+                Fault::ActOnOldReady => cluster::Fault::ActOnOldReady,
                 _ => cluster::Fault::None,
             },
             ..Config::default()
@@ -223,6 +225,7 @@ impl World {
                 self.observer.adopted(&self.nodes[node].name, &ring);
             }
             Wish::Left => {
+                self.count("left");
                 self.nodes[node].left = true;
                 self.crash(node, Crash::Kill);
             }
@@ -261,6 +264,7 @@ impl World {
     pub(super) fn crash(&mut self, node: usize, how: Crash) {
         self.note(6, node);
         self.tell(|| format!("{} crashes: {how:?}", self.nodes[node].name));
+        self.count(format!("crash {how:?}"));
         let Some(running) = self.nodes[node].running.take() else {
             return;
         };

@@ -10,6 +10,9 @@ use crate::sim::disk::Crash;
 /// How far a clock is off at most while its drift is within bounds, and after a jump.
 const DRIFT_MS: i64 = 400;
 const JUMP_MS: i64 = 3_000;
+/// From when on, and for how long, a node is away where lives have a long absence.
+const ABSENT_FROM_MS: u64 = 6_000;
+const ABSENT_MS: u64 = 18_000;
 
 impl World {
     /// Something new goes wrong, or something is mended.
@@ -18,6 +21,9 @@ impl World {
             return;
         }
         let node = self.rng.random_range(0..self.nodes.len());
+        if self.options.long_absence && !self.was_absent && self.now() >= ABSENT_FROM_MS {
+            self.leave_alone(node);
+        }
         let other = self.rng.random_range(0..self.nodes.len());
         match self.rng.random_range(0..11) {
             0..=3 => self.crash_one(node),
@@ -28,12 +34,23 @@ impl World {
             9 if node != other => self.slander(node, other, 800),
             10 if self.all_run() => {
                 let for_ms = self.rng.random_range(1_000..3_000);
+                self.count("pause");
                 self.pause(node, for_ms);
             }
             _ => {}
         }
         let after = self.rng.random_range(100..2_500);
         self.push(after, Happening::Nemesis);
+    }
+
+    /// A node is away for so long that what is deleted meanwhile could be let go of.
+    fn leave_alone(&mut self, node: usize) {
+        if self.all_run() && self.may_crash() {
+            self.was_absent = true;
+            self.count("long absence");
+            self.crash(node, Crash::Kill);
+            self.push(ABSENT_MS, Happening::Start { node });
+        }
     }
 
     /// In a storm somebody is taken for dead all the time, or goes deaf or dumb.
@@ -100,6 +117,7 @@ impl World {
             let names = (&self.nodes[from].name, &self.nodes[to].name);
             format!("{} to {} is cut, both ways: {both}", names.0, names.1)
         });
+        self.count(if both { "cut both ways" } else { "cut one way" });
         self.cut.insert((from, to));
         if both {
             self.cut.insert((to, from));
@@ -117,6 +135,11 @@ impl World {
 
     fn set_clock(&mut self, node: usize, most_ms: i64) {
         let offset = self.rng.random_range(-most_ms..most_ms);
+        self.count(if most_ms == JUMP_MS {
+            "clock jump"
+        } else {
+            "clock drift"
+        });
         self.tell(|| {
             format!(
                 "the clock of {} is off by {offset} ms",
@@ -130,6 +153,7 @@ impl World {
     /// `at` takes `of` for dead, though it lives.
     fn slander(&mut self, at: usize, of: usize, for_ms: u64) {
         let until = self.now() + for_ms;
+        self.count("false suspicion");
         self.rumours.insert((at, of), until);
         self.push(0, Happening::Look { at, of });
         self.push(for_ms, Happening::Look { at, of });

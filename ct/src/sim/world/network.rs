@@ -25,6 +25,9 @@ impl World {
         };
         let envelope = Envelope { clock, message };
         let twice = !self.healed && self.rng.random_range(0..TWICE_ONE_IN) == 0;
+        if twice {
+            self.count("message twice");
+        }
         for _ in 0..1 + usize::from(twice) {
             let late = !self.healed && self.rng.random_range(0..late_one_in) == 0;
             let most = if late { LATE_MS } else { 5 };

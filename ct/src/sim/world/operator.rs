@@ -57,6 +57,9 @@ impl World {
             return;
         }
         self.tell(|| format!("{} is asked for {request:?}", self.nodes[at].name));
+        let asked = format!("{request:?}");
+        let verb = asked.split([' ', '(']).next().unwrap_or_default();
+        self.count(format!("asked {verb}"));
         self.operator.asked_ms = self.now();
         let waiting = Arc::new(AtomicBool::new(true));
         self.operator.waiting = waiting.clone();

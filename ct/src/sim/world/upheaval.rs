@@ -51,6 +51,7 @@ impl World {
                 None
             }
             Stage::Begun(victim) if self.is_over(upheaval, victim) => {
+                self.count(format!("{upheaval:?}"));
                 self.tell(|| format!("{upheaval:?} of {} is over", self.nodes[victim].name));
                 self.upheaval = Stage::Done;
                 None
