@@ -313,9 +313,9 @@ mod tests {
             assert_eq!(checked.get(&key).unwrap(), None);
             assert_eq!(checked.scan(b"", b"z").count(), 0);
         }
-        assert_eq!(checked.take_damaged(), [key.clone()]);
+        assert_eq!(checked.take_damaged(), vec![key.clone()]);
         assert_eq!(checked.get(&key).unwrap(), None);
-        assert_eq!(checked.take_damaged(), [Bytes::new(); 0]);
+        assert!(checked.take_damaged().is_empty());
         assert_eq!(checked.stats().damaged, 5);
     }
 
