@@ -156,10 +156,15 @@ impl Comparison {
                 .sum::<u64>()
     }
 
+    /// Whether something differs that no write under way explains.
+    pub fn has_certain(&self) -> bool {
+        self.has_walked && self.survey.is_certain()
+    }
+
     /// Whether something differed the same way twice though all entries turned out to be equal: then one of the copies is
     /// miscounted.
     pub fn shows_miscount(&self) -> bool {
-        self.has_walked && self.mended == 0 && !self.has_spared && self.survey.is_certain()
+        self.has_certain() && self.mended == 0 && !self.has_spared
     }
 
     /// Whether nothing that differed was left to writes under way.

@@ -25,6 +25,8 @@
 //! | `GET /v1/cluster/ring` | `?key=KEY` | `KeyPlace` |
 //! | `GET /v1/cluster/transfers` | | `Transfers` |
 //! | `GET /v1/cluster/can-stop` | `?node=NODE`, else the node asked | `CanStop`, with status 200 for a no as well |
+//! | `POST /v1/cluster/repair` | `RepairRequest {partition?, node?}` | `RepairBegun {ok, begun, nodes, unreachable}` |
+//! | `GET /v1/cluster/repair` | `?partition=P`, `?node=NODE` | `Repairs {repairs, unreachable}` |
 //! | `GET /v1/status` | | `Status` |
 //! | `POST /v1/ping` | `PingRequest {value}` | `Pong` |
 //! | `POST /v1/kv/get` | `KvRequest` | `GetAnswer`, with status 200 for an absent key as well |

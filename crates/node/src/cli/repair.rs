@@ -66,6 +66,9 @@ pub(crate) fn repair(global: &Global, which: Which) -> Result<End, Failure> {
     let answer = node.post("/v1/cluster/repair", &request, ANSWER_WITHIN)?;
     let begun: RepairBegun = answer.read()?;
     output.result(&answer.0, || {
+        if begun.begun == 0 {
+            return "Nothing to compare: no copy asked about has a peer that is up\n".to_owned();
+        }
         let copies = if begun.begun == 1 { "copy" } else { "copies" };
         format!(
             "Repair has begun: {} {copies} compared with their peers\n",

@@ -76,7 +76,7 @@ impl Repair {
     pub(crate) fn is_worth_telling(&self) -> bool {
         let exchange = self.exchange.as_ref();
         exchange.is_some_and(|exchange| {
-            self.asked_for.contains(&exchange.with) || exchange.has_walked()
+            self.asked_for.contains(&exchange.with) || exchange.has_certain()
         })
     }
 

@@ -1,0 +1,108 @@
+//! A move whose source or target is killed half way, and repairs by command.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use anyhow::{Context, Result, ensure};
+use rkv_ct::processes::{Node, Processes, eventually, expect_all, set_all};
+
+const KEYS: usize = 20_000;
+/// So that the copies are on their way for some seconds.
+const BYTES_PER_S: &str = "1500000";
+
+fn keys() -> impl Iterator<Item = (String, String)> {
+    (0..KEYS).map(|i| (format!("key{i}"), format!("{i:0100}")))
+}
+
+/// Bytes of copies that a node has sent to new owners since its start.
+fn sent(node: &Node) -> Result<u64> {
+    let mut stream = TcpStream::connect(("127.0.0.1", node.http))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let name = r#"rkv_handoff_bytes_total{kind="ownership",direction="out"} "#;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    Ok(line.context("the figure is there")?.trim().parse::<f64>()? as u64)
+}
+
+/// Kills a node when half of the bytes that a whole move takes are sent, and says how many were sent in the end.
+fn moved(killed: Option<usize>, whole: u64) -> Result<u64> {
+    let environment = [("RKV_TRANSFERS__BYTES_PER_S", BYTES_PER_S)];
+    let mut cluster = Processes::start_with(2, "fjall", "batch", &environment)?;
+    set_all(&mut cluster.nodes[0].redis()?, keys())?;
+    let first = format!("127.0.0.1:{}", cluster.nodes[0].peer);
+    cluster.nodes[1].cli(&["cluster", "join", &first])?;
+    cluster.nodes[0].cli(&["cluster", "commit"])?;
+    let mut before = 0;
+    if let Some(killed) = killed {
+        eventually("half is sent", || {
+            before = sent(&cluster.nodes[0]).unwrap_or(0);
+            before >= whole / 2
+        })?;
+        cluster.nodes[killed].kill()?;
+        cluster.nodes[killed].start()?;
+        if killed == 1 {
+            before = 0;
+        }
+    }
+    cluster.settle()?;
+    let total = before + sent(&cluster.nodes[0])?;
+    expect_all(&mut cluster.nodes[1].redis()?, keys())?;
+    Ok(total)
+}
+
+/// Lost without it: whoever is killed in a large move has it begin again, and a node that is killed often never ends.
+#[test]
+fn a_move_that_is_killed_half_way_sends_little_again() -> Result<()> {
+    let whole = moved(None, 0)?;
+    ensure!(whole > KEYS as u64 * 100, "only {whole} bytes are seen");
+    for killed in [0, 1] {
+        let total = moved(Some(killed), whole)?;
+        let percent = total.saturating_sub(whole) * 100 / whole;
+        println!(
+            "node{} killed: {total} of {whole}, {percent} % again",
+            killed + 1
+        );
+        ensure!(percent <= 10, "{total} bytes were sent of {whole}");
+    }
+    Ok(())
+}
+
+/// Lost without it: an operator who asks for a repair is told nothing, or of copies that are not there.
+#[test]
+fn a_repair_is_begun_and_seen_from_any_node() -> Result<()> {
+    let mut cluster = Processes::start(3, "memory", "batch")?;
+    cluster.join()?;
+    set_all(&mut cluster.nodes[0].redis()?, keys().take(500))?;
+    let asked = cluster.nodes[1].cli(&["cluster", "repair", "--partition", "3"])?;
+    ensure!(asked["begun"] == 3, "{asked}");
+    let asked = cluster.nodes[2].cli(&["cluster", "repair", "--node", "node2"])?;
+    ensure!(asked["begun"] == 16, "{asked}");
+    eventually("all of node2 is compared with all", || {
+        let shown = cluster.nodes[0].cli(&["cluster", "repair", "--status", "--node", "node2"]);
+        let shown = shown.unwrap_or_default();
+        let copies = shown["repairs"].as_array().cloned().unwrap_or_default();
+        let is_equal = |copy: &serde_json::Value| {
+            copy["last_full_exchange_ms"].is_u64()
+                && copy["divergence"] == 0
+                && copy["state"] == "idle"
+        };
+        copies.len() == 16 && copies.iter().all(is_equal)
+    })?;
+    for (args, code, reason) in [
+        (&["--partition", "16"][..], 2, "bad_partition"),
+        (&["--node", "node9"][..], 4, "not_member"),
+    ] {
+        let args = [&["cluster", "repair"], args].concat();
+        let (status, document) = cluster.nodes[0].cli_raw(&args)?;
+        ensure!(status == Some(code), "{args:?}: {status:?} {document}");
+        ensure!(document["error"]["reason"] == reason, "{document}");
+    }
+    cluster.nodes[2].kill()?;
+    eventually("node3 is named", || {
+        let asked = cluster.nodes[0]
+            .cli(&["cluster", "repair"])
+            .unwrap_or_default();
+        asked["unreachable"] == serde_json::json!(["node3"])
+    })
+}
