@@ -168,6 +168,11 @@ impl Actor {
         self.holding.totals()
     }
 
+    /// Whether it answers commands: not while data of a cluster that this node has left waits to be turned to hints.
+    pub(crate) fn answers(&self) -> bool {
+        !self.absorbing
+    }
+
     /// What others are told of its state.
     pub fn state(&self) -> CopyState {
         self.phase.state(self.giving.out.is_some())

@@ -36,8 +36,8 @@ pub enum Fault {
     ForcedOwnerVotes,
     /// Hints are acknowledged before they are on disk.
     HintAckedBeforeSync,
-    /// What was deleted is let go of though a member is away that may hold something older.
-    ReapWithMemberAway,
+    /// What was deleted is let go of though members are away, and hints are held for them or by them.
+    ReapDespiteHints,
     /// What was deleted is let go of as soon as it is old enough.
     ReapByAgeAlone,
 }

@@ -425,6 +425,9 @@ impl Host {
             return Ok(Vec::new());
         };
         let actor = desk.actor.lock();
+        if !actor.answers() {
+            return Ok(Vec::new());
+        }
         let (from, to) = actor.holding.range(Space::Data);
         let all = usize::MAX;
         let page = actor.holding.page(&*self.store, &from, &to, all, all)?;

@@ -33,7 +33,7 @@ pub const FAULTS: [Fault; 17] = [
     Fault::ActOnOldReady,
     Fault::ForcedOwnerVotes,
     Fault::HintAckedBeforeSync,
-    Fault::ReapWithMemberAway,
+    Fault::ReapDespiteHints,
     Fault::ReapByAgeAlone,
 ];
 

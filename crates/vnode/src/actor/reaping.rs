@@ -82,7 +82,7 @@ impl Actor {
         let may = self.phase == Phase::Serving
             && cx.has_entries
             && self.giving.out.is_none()
-            && self.holding.hints() == 0
+            && (self.holding.hints() == 0 || cx.settings.fault == Fault::ReapDespiteHints)
             && cx.clock_fits
             && cx.view.owns(self.id.partition)
             && self.wants_to_reap(cx);
@@ -119,7 +119,7 @@ impl Actor {
         }
         let proof = self.reaping.proof.as_mut()?;
         let mut others = cx.view.other_owners(self.id.partition).into_iter();
-        let ignores_away = cx.settings.fault == Fault::ReapWithMemberAway;
+        let ignores_away = cx.settings.fault == Fault::ReapDespiteHints;
         let is_ignored = |owner: &NodeName| ignores_away && !cx.view.is_up(owner);
         if !others.all(|owner| proof.compared.contains(&owner) || is_ignored(&owner)) {
             return None;

@@ -49,9 +49,11 @@ impl Host {
     /// Copies here that are hinted, or are no plain owner's.
     pub(super) fn unsettled(&self) -> Vec<CopyId> {
         let copies: Vec<CopyId> = self.restless.lock().iter().copied().collect();
+        let ignores_hints = self.settings.fault == Fault::ReapDespiteHints;
         let is_unsettled = |actor: &Actor| {
             let is_plain = matches!(actor.phase, Phase::Serving | Phase::Absent);
-            !is_plain || actor.holding.hints() > 0 || actor.is_moving()
+            let has_hints = actor.holding.hints() > 0;
+            !is_plain || (has_hints && !ignores_hints) || actor.is_moving()
         };
         let is_unsettled = |copy: &CopyId| {
             let desk = self.desk(*copy);
@@ -72,7 +74,7 @@ impl Host {
         quiet.asked_ms = now_ms;
         quiet.round = None;
         let wall_ms = self.world.wall_ms();
-        let ignores_away = self.settings.fault == Fault::ReapWithMemberAway;
+        let ignores_away = self.settings.fault == Fault::ReapDespiteHints;
         quiet.waits_for = self.in_the_way(&view, wall_ms).filter(|_| !ignores_away);
         if quiet.waits_for.is_some() {
             quiet.last = None;

@@ -24,7 +24,7 @@ use crate::sim::node::{Crashing, NodeWorld, Running, SimRingFile, WALL_START_MS,
 
 const MAX_DRIFT_MS: u64 = 500;
 /// Longer than any request lasts, its latest message included.
-const DELETE_GRACE_MS: u64 = 5_500;
+const DELETE_GRACE_MS: u64 = 3_000;
 /// One in how many jobs keeps a disk busy for longer, and for how long.
 const SLOW_DISK_ONE_IN: u32 = 50;
 const SLOW_DISK_MS: u64 = 400;
