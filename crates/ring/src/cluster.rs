@@ -397,7 +397,7 @@ impl Cluster {
     }
 
     /// Nothing is left to do here.
-    fn go(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn go(&mut self, effects: &mut Vec<Effect>) {
         self.standing = Standing::Gone;
         effects.push(Effect::Left);
         for id in std::mem::take(&mut self.asked).into_keys() {

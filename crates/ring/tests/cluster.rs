@@ -674,17 +674,42 @@ fn an_older_boot_is_not_heard() {
     effects_of(&mut machine, 0, facts_of("a", 5, 1));
     let effects = effects_of(&mut machine, 1, facts_of("a", 4, 9));
     assert_eq!((warnings(&effects), pulls(&effects)), (1, 0));
+    let told = |effects: &[Effect]| {
+        let is_told = |effect: &Effect| match effect {
+            Effect::Send { message, .. } => matches!(message.body, Body::OldBoot { seen: 5, .. }),
+            _ => false,
+        };
+        effects.iter().any(is_told)
+    };
+    assert!(told(&effects));
     let ring = machine.ring().clone();
     let pull = Body::PullRing {
         cluster: ring.cluster,
         lineage: 0,
         have: Epoch(0),
     };
-    assert_eq!(
-        effects_of(&mut machine, 2, said_by("a", 4, pull.clone())),
-        []
-    );
+    let effects = effects_of(&mut machine, 2, said_by("a", 4, pull.clone()));
+    assert!(effects.len() == 1 && told(&effects), "{effects:?}");
     assert_eq!(effects_of(&mut machine, 3, said_by("a", 5, pull)).len(), 1);
+}
+
+/// Lost without it: a node whose disk was put back to an older state would answer from it, and vote on what it has forgotten.
+#[test]
+fn a_node_on_an_older_state_of_its_disk_ends() {
+    let mut network = three();
+    let old = network.nodes[&name("b")].disk.clone();
+    for _ in 0..2 {
+        network.crash(&name("b"));
+        network.start(&name("b"));
+        network.run(2 * DETECTION_MS);
+    }
+    network.crash(&name("b"));
+    let node = network.nodes.get_mut(&name("b")).unwrap();
+    node.disk = old;
+    node.identity.boot -= 2;
+    network.start(&name("b"));
+    assert!(network.run_until(20_000, |n| n.nodes[&name("b")].left));
+    assert!(network.nodes[&name("b")].warnings.iter().any(|w| w.contains("put back")));
 }
 
 /// Lost without it: what a crash forgets could have been said already.

@@ -101,7 +101,30 @@ impl Cluster {
             format!("{node} speaks from boot {boot} after boot {seen}: an old disk was restored"),
             effects,
         );
+        let told = Body::OldBoot { incarnation, seen };
+        self.send(Target::Node(node.clone()), told, effects);
         false
+    }
+
+    /// A member has seen a later boot of this folder than this one: what was acknowledged and promised since is not here, so this
+    /// node takes no part any more.
+    fn on_old_boot(
+        &mut self,
+        now: u64,
+        incarnation: Incarnation,
+        seen: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        if incarnation != self.me.incarnation || seen <= self.me.boot {
+            return;
+        }
+        let text = format!(
+            "this is boot {} of `node.data_dir`, and boot {seen} of it was seen: an older state of the disk was put back. This node \
+             ends: set the folder aside, start on an empty one, and `rkv cluster join` under the same name",
+            self.me.boot
+        );
+        self.warn(now, text, effects);
+        self.go(effects);
     }
 
     /// Whether somebody outside the ring's members may be heard at all: not a member's life under an old boot, not
@@ -213,6 +236,9 @@ impl Cluster {
                 self.on_admin_answer(&sender, id, (result, epoch), effects);
             }
             Body::AdminAgain { id } => self.on_admin_again(now, id),
+            Body::OldBoot { incarnation, seen } => {
+                self.on_old_boot(now, incarnation, seen, effects);
+            }
             Body::Report(report) => self.on_report(&sender, report),
         }
     }
