@@ -4,7 +4,7 @@
 //! cluster is dropped. Tests wait for conditions, never for a time. With `RKV_CT_KEEP` set, folders and logs stay.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -18,6 +18,9 @@ use tempfile::TempDir;
 
 /// How long anything may take before a test gives up: generous, machines are busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a node may take to answer what it answers at once.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The binary under test.
 pub fn binary() -> &'static Path {
@@ -66,18 +69,30 @@ pub struct Node {
     pub http: u16,
     /// `cluster.secret`, from its next start on.
     pub secret: Option<String>,
-    backend: String,
-    durability: String,
+    shape: Shape,
     data: PathBuf,
-    environment: Vec<(String, String)>,
     child: Option<Child>,
+}
+
+/// What all nodes of a cluster have alike.
+#[derive(Debug, Clone, Default)]
+pub struct Shape {
+    /// `storage.backend`.
+    pub backend: String,
+    /// `storage.durability`.
+    pub durability: String,
+    /// Configuration in the environment, as secrets are given.
+    pub environment: Vec<(String, String)>,
+    /// Whether they can be made to fail on purpose.
+    pub faults: bool,
 }
 
 /// Some nodes, each alone until it joins.
 pub struct Processes {
     /// The nodes.
     pub nodes: Vec<Node>,
-    _folder: TempDir,
+    shape: Shape,
+    folder: TempDir,
 }
 
 impl Processes {
@@ -93,38 +108,52 @@ impl Processes {
         durability: &str,
         environment: &[(&str, &str)],
     ) -> Result<Processes> {
-        let environment: Vec<(String, String)> = environment
+        let environment = environment
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let shape = Shape {
+            backend: backend.to_owned(),
+            durability: durability.to_owned(),
+            environment: environment.collect(),
+            faults: false,
+        };
+        Processes::start_shaped(count, shape)
+    }
+
+    /// The same, all of one shape.
+    pub fn start_shaped(count: usize, shape: Shape) -> Result<Processes> {
         let mut folder = tempfile::tempdir()?;
         if std::env::var_os("RKV_CT_KEEP").is_some() {
             folder.disable_cleanup(true);
             eprintln!("folders and logs stay in {}", folder.path().display());
         }
-        let mut nodes = Vec::new();
+        let mut processes = Processes {
+            nodes: Vec::new(),
+            shape,
+            folder,
+        };
         for at in 0..count {
-            let [redis, peer, http] = free_ports()?;
-            let name = format!("node{}", at + 1);
-            let mut node = Node {
-                data: folder.path().join(&name),
-                name,
-                redis,
-                peer,
-                http,
-                secret: None,
-                backend: backend.to_owned(),
-                durability: durability.to_owned(),
-                environment: environment.clone(),
-                child: None,
-            };
-            node.start()?;
-            nodes.push(node);
+            let node = processes.another(&format!("node{}", at + 1))?;
+            processes.nodes.push(node);
         }
-        Ok(Processes {
-            nodes,
-            _folder: folder,
-        })
+        Ok(processes)
+    }
+
+    /// Starts one more single node, which the caller keeps.
+    pub fn another(&self, name: &str) -> Result<Node> {
+        let [redis, peer, http] = free_ports()?;
+        let mut node = Node {
+            data: self.folder.path().join(name),
+            name: name.to_owned(),
+            redis,
+            peer,
+            http,
+            secret: None,
+            shape: self.shape.clone(),
+            child: None,
+        };
+        node.start()?;
+        Ok(node)
     }
 
     /// Joins all to the first, plans, commits and waits until that is done.
@@ -157,12 +186,16 @@ impl Node {
             format!("listen.redis={}", address(self.redis)),
             format!("listen.peer={}", address(self.peer)),
             format!("listen.http={}", address(self.http)),
-            format!("storage.backend={}", self.backend),
-            format!("storage.durability={}", self.durability),
+            format!("storage.backend={}", self.shape.backend),
+            format!("storage.durability={}", self.shape.durability),
         ];
         let mut command = Command::new(binary());
         command.args(["start", "--config", config]);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if self.shape.faults {
+            command.arg("--faults");
+        }
+        let environment = self.shape.environment.iter();
+        command.envs(environment.map(|(name, value)| (name, value)));
         for set in sets {
             command.args(["--set", &set]);
         }
@@ -199,6 +232,26 @@ impl Node {
             child.kill()?;
             child.wait()?;
         }
+        Ok(())
+    }
+
+    /// How it ended, if it did by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().ok().flatten()
+    }
+
+    /// Throws its folder away; it is dead.
+    pub fn wipe(&self) -> Result<()> {
+        ensure!(self.child.is_none(), "{} runs", self.name);
+        Ok(std::fs::remove_dir_all(&self.data)?)
+    }
+
+    /// Replaces its set of faults (`POST /v1/faults`).
+    pub fn set_faults(&self, set: &Value) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/v1/faults", self.http);
+        let agent = ureq::Agent::config_builder().timeout_global(Some(ASKED_WITHIN));
+        let agent: ureq::Agent = agent.build().into();
+        agent.post(&url).send_json(set)?;
         Ok(())
     }
 
@@ -241,6 +294,29 @@ impl Node {
 
     /// The same with its exit code, whatever that is.
     pub fn cli_raw(&self, args: &[&str]) -> Result<(Option<i32>, Value)> {
+        self.asked().cli_raw(args)
+    }
+
+    /// Where it is asked, whatever becomes of it meanwhile.
+    pub fn asked(&self) -> Asked {
+        Asked { http: self.http }
+    }
+
+    /// A connection to its Redis listener.
+    pub fn redis(&self) -> Result<Redis> {
+        Redis::connect(self.redis)
+    }
+}
+
+/// Where a node is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    http: u16,
+}
+
+impl Asked {
+    /// As [`Node::cli_raw`].
+    pub fn cli_raw(self, args: &[&str]) -> Result<(Option<i32>, Value)> {
         let url = format!("http://127.0.0.1:{}", self.http);
         let output = Command::new(binary())
             .args(["--node", &url, "--json"])
@@ -250,11 +326,6 @@ impl Node {
         let document = serde_json::from_str(&text)
             .with_context(|| format!("rkv {args:?} printed {text:?}"))?;
         Ok((output.status.code(), document))
-    }
-
-    /// A connection to its Redis listener.
-    pub fn redis(&self) -> Result<Redis> {
-        Redis::connect(self.redis)
     }
 }
 
@@ -334,6 +405,18 @@ impl Redis {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Redis {
+            reader: BufReader::new(stream),
+        })
+    }
+
+    /// Connects to a port of this machine, and waits for nothing longer than `patience`.
+    pub fn connect_within(port: u16, patience: Duration) -> Result<Redis> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         Ok(Redis {
             reader: BufReader::new(stream),
         })

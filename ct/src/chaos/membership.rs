@@ -1,0 +1,342 @@
+//! This file answers: how do members come and go meanwhile?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+
+use super::disturb::{rest, start_again};
+use super::fleet::{Fleet, Member, ask_of, refusal};
+use super::refilled::Losses;
+use super::told::Told;
+
+/// Members beyond those of the beginning.
+const GUESTS: usize = 2;
+/// How long the cluster may take to come to rest before the next change is tried all the same.
+const RESTS_WITHIN: Duration = Duration::from_secs(40);
+/// How long a node may take to end that has nothing more to hand off.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
+/// How long a node that is dead may seem to be there.
+const MISSED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a change waits for copies to be filled again, before another is made in its place.
+const FILLED_WITHIN: Duration = Duration::from_secs(15);
+/// How often a change is tried that must not be left half done.
+const TRIES: usize = 6;
+
+/// What becomes of the members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Join,
+    Leave,
+    Replace,
+    ForceReplace,
+    Remove,
+    RejoinEmpty,
+    DownAndBack,
+    HoldTransfers,
+}
+
+/// What changes the members.
+pub struct Operator<'a> {
+    /// The nodes.
+    pub fleet: &'a Fleet,
+    /// Which copies were lost of late.
+    pub losses: &'a Losses,
+    /// What occurs.
+    pub told: &'a Told,
+    /// Members at the beginning, and never fewer of their own will.
+    pub usual: usize,
+    /// Whether a node that is killed loses its copies.
+    pub volatile: bool,
+}
+
+impl Operator<'_> {
+    /// Changes until `stop`.
+    pub fn work(&self, seed: u64, stop: &AtomicBool) -> Result<()> {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x0b5);
+        while !stop.load(Ordering::Relaxed) {
+            forget_who_left(self.fleet, self.told)?;
+            let change = self.drawn(&mut dice);
+            let name = format!("{change:?}");
+            match self.carry_out(change, &mut dice, stop) {
+                Ok(true) => {
+                    self.told.count(&format!("member: {name}"));
+                    self.told.say(&format!("operator: {name} is done"));
+                }
+                Ok(false) => {}
+                Err(why) => {
+                    self.told
+                        .count(&format!("  not done: {name}: {}", why.root_cause()));
+                    self.told.say(&format!("operator: {name}: {why:#}"));
+                    // What is staged would go with the next plan.
+                    let _ = self.fleet.ask(&["cluster", "clear"]);
+                }
+            }
+            // Now and then the next change meets transfers of this one.
+            if dice.random_bool(0.7) {
+                self.come_to_rest(stop)?;
+            }
+            rest(Duration::from_millis(dice.random_range(200..2_000)), stop);
+        }
+        Ok(())
+    }
+
+    fn drawn(&self, dice: &mut ChaCha8Rng) -> Change {
+        let members = self.fleet.members().len();
+        let few = [Change::Join, Change::Join, Change::Replace];
+        let many = [Change::Leave, Change::Leave, Change::Replace];
+        let any = [
+            Change::ForceReplace,
+            Change::Remove,
+            Change::RejoinEmpty,
+            Change::DownAndBack,
+            Change::HoldTransfers,
+        ];
+        if dice.random_bool(0.5) {
+            return any[dice.random_range(0..any.len())];
+        }
+        let from = match members {
+            _ if members <= self.usual => few,
+            _ if members >= self.usual + GUESTS => many,
+            _ if dice.random_bool(0.5) => few,
+            _ => many,
+        };
+        from[dice.random_range(0..from.len())]
+    }
+
+    fn carry_out(&self, change: Change, dice: &mut ChaCha8Rng, stop: &AtomicBool) -> Result<bool> {
+        let open: Vec<Arc<Member>> = self.fleet.calm();
+        ensure!(open.len() > 1, "nobody to be asked");
+        let one = open[dice.random_range(0..open.len())].clone();
+        self.told
+            .say(&format!("operator: {change:?} of {}", one.name));
+        match change {
+            Change::Join => {
+                let newcomer = self.newcomer()?;
+                self.commit_with(&newcomer, None)?;
+                if dice.random_bool(0.25) {
+                    rest(Duration::from_millis(dice.random_range(0..1_500)), stop);
+                    self.fleet.ask(&["cluster", "cancel"])?;
+                    self.told.count("member: Cancel");
+                }
+            }
+            Change::Leave => {
+                self.fleet.ask(&["cluster", "leave", &one.name])?;
+                self.commit()?;
+                return Ok(true);
+            }
+            Change::Replace => {
+                let newcomer = self.newcomer()?;
+                self.commit_with(&newcomer, Some((&one, false)))?;
+            }
+            Change::ForceReplace | Change::Remove => {
+                return self.loses(&one, |operator| operator.lost_for_good(&one, change, dice));
+            }
+            Change::RejoinEmpty => {
+                return self.loses(&one, |operator| operator.rejoin_empty(&one));
+            }
+            Change::DownAndBack => {
+                if self.volatile {
+                    return self.loses(&one, |operator| operator.down_and_back(&one));
+                }
+                let most = super::most_taken(self.fleet.members().len());
+                if !self.fleet.take(&one, most) {
+                    return Ok(false);
+                }
+                let done = self.down_and_back(&one);
+                self.fleet.give_back(&one);
+                done?;
+            }
+            Change::HoldTransfers => {
+                self.fleet.ask(&["cluster", "handoff", "pause"])?;
+                rest(Duration::from_millis(dice.random_range(300..3_000)), stop);
+                self.fleet.ask(&["cluster", "handoff", "resume"])?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Has `deed` done to a node that is without its copies afterwards, if that is borne now.
+    fn loses(&self, one: &Member, deed: impl FnOnce(&Self) -> Result<()>) -> Result<bool> {
+        let begun = Instant::now();
+        while !self.losses.may_lose(self.fleet) {
+            if begun.elapsed() > FILLED_WITHIN {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        let members = self.fleet.members().len();
+        if members < self.usual || !self.fleet.take(one, super::most_taken(members)) {
+            self.losses.filled_unless_lost(true);
+            return Ok(false);
+        }
+        one.open(false);
+        let done = deed(self);
+        one.open(true);
+        self.losses.lost();
+        self.fleet.give_back(one);
+        done.map(|()| true)
+    }
+
+    fn newcomer(&self) -> Result<Arc<Member>> {
+        self.fleet.another().context("one more node")
+    }
+
+    /// The newcomer joins, in the place of another if one is named.
+    fn commit_with(&self, newcomer: &Arc<Member>, of: Option<(&Member, bool)>) -> Result<()> {
+        let done = self.join(newcomer).and_then(|()| {
+            if let Some((old, force)) = of {
+                let mut args = vec!["cluster", "replace", &old.name, &newcomer.name];
+                args.extend(force.then_some("--force"));
+                self.fleet.ask(&args)?;
+            }
+            self.commit()
+        });
+        if done.is_err() {
+            let _ = self.fleet.ask(&["cluster", "clear"]);
+        }
+        // It may have been listed though nobody was told so.
+        match done.is_ok() || self.is_listed(newcomer) {
+            true => newcomer.open(true),
+            false => self.fleet.drop_member(newcomer)?,
+        }
+        done
+    }
+
+    fn join(&self, newcomer: &Member) -> Result<()> {
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            let calm = self.fleet.calm();
+            let Some(through) = calm.iter().find(|it| it.name != newcomer.name) else {
+                continue;
+            };
+            let peer = format!("127.0.0.1:{}", through.peer);
+            match ask_of(newcomer, &["cluster", "join", &peer]) {
+                Ok(_) => return Ok(()),
+                Err(refused) => last = refusal(&refused),
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        bail!("join: {last}")
+    }
+
+    fn commit(&self) -> Result<()> {
+        let plan = self.fleet.ask(&["cluster", "plan"])?;
+        let id = plan["plan"].as_str().context("nothing is planned")?;
+        self.fleet.ask(&["cluster", "commit", "--plan", id])?;
+        Ok(())
+    }
+
+    fn is_listed(&self, member: &Member) -> bool {
+        let told = self.fleet.ask(&["cluster", "members"]).unwrap_or_default();
+        let names = told["members"].as_array().cloned().unwrap_or_default();
+        names.iter().any(|it| it["name"] == member.name.as_str())
+    }
+
+    /// A node dies and never comes back as a member; perhaps its folder turns up later.
+    fn lost_for_good(&self, lost: &Arc<Member>, how: Change, dice: &mut ChaCha8Rng) -> Result<()> {
+        lost.node.lock().kill()?;
+        let done = match how {
+            Change::Remove => {
+                let staged = self.fleet.ask(&["cluster", "remove", &lost.name]);
+                staged.and_then(|_| self.commit())
+            }
+            _ => {
+                let newcomer = self.newcomer()?;
+                self.commit_with(&newcomer, Some((lost, true)))
+            }
+        };
+        if done.is_err() {
+            let _ = self.fleet.ask(&["cluster", "clear"]);
+        }
+        let begun = Instant::now();
+        while done.is_ok() && self.is_listed(lost) && begun.elapsed() < RESTS_WITHIN {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        if self.is_listed(lost) {
+            start_again(&mut lost.node.lock())?;
+            return done;
+        }
+        if dice.random_bool(0.5) {
+            self.told
+                .count("member: a removed node comes back with its disk");
+            start_again(&mut lost.node.lock())?;
+            let begun = Instant::now();
+            while !lost.has_left() && begun.elapsed() < ENDS_WITHIN {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            if !lost.has_left() {
+                self.told
+                    .count("ODD: a removed node that came back does not end");
+            }
+        }
+        self.fleet.drop_member(lost)?;
+        done
+    }
+
+    /// A node dies and comes back under its name with an empty folder.
+    fn rejoin_empty(&self, one: &Member) -> Result<()> {
+        {
+            let mut node = one.node.lock();
+            node.kill()?;
+            node.wipe()?;
+            node.start()?;
+        }
+        let mut last = Ok(());
+        for _ in 0..TRIES {
+            last = self.join(one).and_then(|()| self.commit());
+            let told = ask_of(one, &["cluster", "members"]).unwrap_or_default();
+            if last.is_ok() || told["members"].as_array().is_some_and(|all| all.len() > 1) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        last
+    }
+
+    fn down_and_back(&self, one: &Member) -> Result<()> {
+        one.node.lock().kill()?;
+        let begun = Instant::now();
+        let mut marked = Ok(Value::Null);
+        while begun.elapsed() < MISSED_WITHIN {
+            marked = self.fleet.ask(&["cluster", "down", &one.name]);
+            let Err(why) = &marked else { break };
+            if !why.root_cause().to_string().contains("node_is_up") {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        start_again(&mut one.node.lock())?;
+        marked.map(drop)
+    }
+
+    fn come_to_rest(&self, stop: &AtomicBool) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < RESTS_WITHIN && !stop.load(Ordering::Relaxed) {
+            forget_who_left(self.fleet, self.told)?;
+            let status = self.fleet.ask(&["cluster", "status"]).unwrap_or_default();
+            if status["settled"] == true {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        self.told.count("not at rest before the next change");
+        Ok(())
+    }
+}
+
+/// Whoever has handed off everything and ended is no member any more.
+pub fn forget_who_left(fleet: &Fleet, told: &Told) -> Result<()> {
+    for member in fleet.members() {
+        if fleet.is_calm(&member) && member.has_left() {
+            told.count("member: one has left");
+            told.say(&format!("operator: {} has left", member.name));
+            fleet.drop_member(&member)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! This file answers: is everything there that was acknowledged, at every node and in every copy?
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::fleet::Fleet;
+use super::ledger::{Entry, Wrong};
+use super::membership::forget_who_left;
+use super::refilled::{is_refilled, now_ms};
+use super::told::Told;
+use crate::processes::{Redis, Reply};
+
+/// How long a healed cluster may take to come to rest.
+const SETTLES_WITHIN: Duration = Duration::from_secs(180);
+/// Keys asked for at once.
+const BATCH: usize = 100;
+/// How long a read is repeated that fails.
+const READ_WITHIN: Duration = Duration::from_secs(20);
+/// Wrong keys that are told in full.
+const TOLD: usize = 20;
+
+/// What is wrong at the end.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// How many keys, by what is wrong at some node.
+    pub wrong: BTreeMap<Wrong, usize>,
+    /// Keys whose copies differ.
+    pub unequal: usize,
+    /// Some of them, told in full.
+    pub told: Vec<String>,
+}
+
+impl Findings {
+    /// Whether all is as promised.
+    pub fn is_clean(&self) -> bool {
+        self.wrong.is_empty() && self.unequal == 0
+    }
+
+    fn tell(&mut self, what: String) {
+        if self.told.len() < TOLD {
+            self.told.push(what);
+        }
+    }
+}
+
+/// Waits until nothing moves and all copies have been compared.
+pub fn settle(fleet: &Fleet, told: &Told) -> Result<()> {
+    let begun = Instant::now();
+    let healed_ms = now_ms();
+    while !is_refilled(fleet, healed_ms) {
+        if begun.elapsed() > SETTLES_WITHIN {
+            bail!("no rest after {SETTLES_WITHIN:?}: {}", restless(fleet));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        forget_who_left(fleet, told)?;
+    }
+    forget_who_left(fleet, told)
+}
+
+/// What keeps a cluster from its rest.
+fn restless(fleet: &Fleet) -> String {
+    let mut told = String::new();
+    for words in [
+        &["cluster", "status"][..],
+        &["cluster", "members"],
+        &["cluster", "transfers"],
+        &["cluster", "plan"],
+    ] {
+        let document = fleet.ask(words).unwrap_or_default();
+        told += &format!("\n{words:?} {document}");
+    }
+    let repair = fleet
+        .ask(&["cluster", "repair", "--status"])
+        .unwrap_or_default();
+    let copies = repair["repairs"].as_array().cloned().unwrap_or_default();
+    let busy = |copy: &&Value| copy["state"] != "idle" || copy["divergence"] != 0;
+    for copy in copies.iter().filter(busy) {
+        told += &format!("\n{copy}");
+    }
+    told
+}
+
+/// Reads all keys through each node, and looks at all copies.
+pub fn verify(fleet: &Fleet, ledger: &[Entry]) -> Result<Findings> {
+    let mut findings = Findings::default();
+    for member in fleet.members() {
+        let mut redis = Redis::connect_within(member.redis, READ_WITHIN)
+            .with_context(|| format!("{} is there", member.name))?;
+        for entries in ledger.chunks(BATCH) {
+            for (entry, read) in entries.iter().zip(read_all(&mut redis, entries)?) {
+                if let Err(wrong) = entry.judge(read.as_deref()) {
+                    *findings.wrong.entry(wrong).or_default() += 1;
+                    let copies = replicas(&mut redis, &entry.key)?;
+                    findings.tell(format!(
+                        "{wrong:?} at {}: {}, acknowledged {:?}, unknown {:?}, sent {}; copies {copies:?}",
+                        member.name, entry.key, entry.acknowledged, entry.unknown, entry.number
+                    ));
+                }
+            }
+        }
+    }
+    let members = fleet.members();
+    let any = members.first().context("there are nodes")?;
+    let mut redis = Redis::connect_within(any.redis, READ_WITHIN)?;
+    for entry in ledger {
+        let copies = replicas(&mut redis, &entry.key)?;
+        let is_equal = copies.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        if copies.len() != 3 || !is_equal {
+            findings.unequal += 1;
+            findings.tell(format!("copies of {} differ: {copies:?}", entry.key));
+        }
+    }
+    Ok(findings)
+}
+
+fn read_all(redis: &mut Redis, entries: &[Entry]) -> Result<Vec<Option<Vec<u8>>>> {
+    let get = |entry: &Entry| vec!["GET".to_owned(), entry.key.clone()];
+    let begun = Instant::now();
+    loop {
+        let commands: Vec<Vec<String>> = entries.iter().map(get).collect();
+        let replies = redis.pipeline(&commands)?;
+        let values = replies.iter().map(|reply| match reply {
+            Reply::Bulk(value) => Some(value.clone()),
+            _ => None,
+        });
+        if let Some(values) = values.collect() {
+            return Ok(values);
+        }
+        let failed = replies
+            .iter()
+            .find(|reply| matches!(reply, Reply::Error(_)));
+        ensure!(begun.elapsed() < READ_WITHIN, "reads fail: {failed:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Who holds what: the version and digest of a value, nothing where there is none. A trace of a delete may be gone in one
+/// copy sooner than in another.
+fn replicas(redis: &mut Redis, key: &str) -> Result<Vec<(String, String)>> {
+    let Reply::Array(rows) = redis.call(&["RKV.REPLICAS", key])? else {
+        bail!("RKV.REPLICAS {key} answered no array");
+    };
+    let copy = |row: &Reply| {
+        let Reply::Array(row) = row else {
+            bail!("a row is an array");
+        };
+        let text = |at: usize| row.get(at).map(Reply::text).unwrap_or_default();
+        let held = match text(4).as_str() {
+            "value" => format!("{} {}", text(5), text(6)),
+            "tombstone" | "missing" => String::new(),
+            other => other.to_owned(),
+        };
+        Ok((text(0), held))
+    };
+    rows.iter().map(copy).collect()
+}
