@@ -12,7 +12,7 @@ mod chat;
 mod sealed;
 
 pub use chat::{Chat, ChatConfig, GossipError};
-pub use sealed::Blocked;
+pub use sealed::{Blocked, Way};
 
 /// What a node tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

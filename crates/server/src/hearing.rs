@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rkv_cluster::gossip::{Chat, ChatConfig, Gossip as _, GossipEvent};
+use rkv_cluster::gossip::{Chat, ChatConfig, Gossip as _, GossipEvent, Way};
 use rkv_kv::Engine;
 use rkv_ring::NodeName;
 use rkv_ring::cluster::Facts;
@@ -33,10 +33,13 @@ pub(crate) fn chat(
     let (hearing, by_address) = (Arc::downgrade(engine), Arc::downgrade(world));
     let blocked = {
         let world = Arc::downgrade(world);
-        move |address: &SocketAddr| {
+        move |address: &SocketAddr, way: Way| {
             let world = world.upgrade();
             let node = world.and_then(|world| world.node_at(&address.to_string()));
-            node.is_some_and(|node| links.drops(&node))
+            node.is_some_and(|node| match way {
+                Way::To => links.drops(&node),
+                Way::From => links.is_deaf_to(&node),
+            })
         }
     };
     let chat_config = ChatConfig {

@@ -11,11 +11,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rkv_ring::NodeName;
 
-/// What is wrong with this node's links, in both directions.
+/// What is wrong with this node's links.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     /// Nothing comes from these nodes and nothing reaches them.
     pub dropped: BTreeSet<NodeName>,
+    /// Nothing comes from these nodes, though they hear this one: each such link is cut in one direction.
+    pub deaf_to: BTreeSet<NodeName>,
     /// Messages from and to these nodes arrive that much later, in each direction.
     pub delay: BTreeMap<NodeName, Duration>,
 }
@@ -40,9 +42,17 @@ impl FaultSwitch {
         self.any.store(any, Ordering::Relaxed);
     }
 
-    /// Whether the link with `name` is cut.
+    /// Whether the link with `name` is cut: nothing reaches it.
     pub fn drops(&self, name: &NodeName) -> bool {
         self.any.load(Ordering::Relaxed) && self.faults.load().dropped.contains(name)
+    }
+
+    /// Whether nothing comes from `name`: the link is cut, in that direction at least.
+    pub fn is_deaf_to(&self, name: &NodeName) -> bool {
+        self.any.load(Ordering::Relaxed) && {
+            let faults = self.faults.load();
+            faults.dropped.contains(name) || faults.deaf_to.contains(name)
+        }
     }
 
     /// How much later messages of the link with `name` arrive.

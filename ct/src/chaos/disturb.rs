@@ -25,19 +25,23 @@ enum Deed {
     Pause,
     CutOff,
     CutLink,
+    Deaf,
+    DeafToAll,
     SlowLink,
     DiskFull,
     DiskError,
 }
 
 /// How likely, by the hundred.
-const DEEDS: [(u32, Deed); 8] = [
-    (25, Deed::Kill),
+const DEEDS: [(u32, Deed); 10] = [
+    (22, Deed::Kill),
     (10, Deed::KillClaimant),
-    (20, Deed::Pause),
-    (10, Deed::CutOff),
-    (10, Deed::CutLink),
-    (10, Deed::SlowLink),
+    (17, Deed::Pause),
+    (9, Deed::CutOff),
+    (7, Deed::CutLink),
+    (7, Deed::Deaf),
+    (5, Deed::DeafToAll),
+    (8, Deed::SlowLink),
     (8, Deed::DiskFull),
     (7, Deed::DiskError),
 ];
@@ -61,6 +65,8 @@ impl Deed {
             Deed::Pause => "SIGSTOP",
             Deed::CutOff => "cut off from all",
             Deed::CutLink => "one link cut",
+            Deed::Deaf => "one link cut in one direction",
+            Deed::DeafToAll => "hears nobody",
             Deed::SlowLink => "one slow link",
             Deed::DiskFull => "disk full",
             Deed::DiskError => "disk that fails",
@@ -157,6 +163,8 @@ impl Disturber<'_> {
             }
             Deed::CutOff => json!({"drop": others}),
             Deed::CutLink => json!({"drop": [other]}),
+            Deed::Deaf => json!({"deaf_to": [other]}),
+            Deed::DeafToAll => json!({"deaf_to": others}),
             Deed::SlowLink => json!({"delay_ms": {other: 30 + lasts.as_millis() as u64 / 15}}),
             Deed::DiskFull => json!({"disk": "full"}),
             Deed::DiskError => json!({"disk": "error"}),

@@ -20,7 +20,16 @@ const NONCE: usize = 12;
 const MAX_DATAGRAM: usize = 65_507;
 
 /// Whether datagrams to and from an address are dropped: links cut on purpose.
-pub type Blocked = Arc<dyn Fn(&SocketAddr) -> bool + Send + Sync>;
+pub type Blocked = Arc<dyn Fn(&SocketAddr, Way) -> bool + Send + Sync>;
+
+/// Which way a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To that address.
+    To,
+    /// From it.
+    From,
+}
 
 /// A transport of sealed datagrams.
 pub(super) struct Sealed {
@@ -75,7 +84,7 @@ struct SealedSocket {
 #[async_trait]
 impl Socket for SealedSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
-        if (self.blocked)(&to) {
+        if (self.blocked)(&to, Way::To) {
             return Ok(());
         }
         if let Some(datagram) = seal(&self.cipher, &message.serialize_to_vec()) {
@@ -92,7 +101,7 @@ impl Socket for SealedSocket {
                 tokio::task::yield_now().await;
                 continue;
             };
-            if (self.blocked)(&from) {
+            if (self.blocked)(&from, Way::From) {
                 continue;
             }
             let message = open(&self.cipher, &self.buffer[..length])

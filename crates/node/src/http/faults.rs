@@ -27,6 +27,8 @@ const LONGEST_DELAY_MS: u64 = 600_000;
 pub(super) struct FaultSet {
     /// Nothing comes from these nodes and nothing reaches them.
     drop: BTreeSet<NodeName>,
+    /// Nothing comes from these nodes, though they hear this one.
+    deaf_to: BTreeSet<NodeName>,
     /// Links with these nodes are that much slower, each way.
     delay_ms: BTreeMap<NodeName, u64>,
     /// What storage answers to writes.
@@ -62,6 +64,7 @@ impl FaultsHandle {
         let delays = set.delay_ms.iter();
         self.links.set(Faults {
             dropped: set.drop.clone(),
+            deaf_to: set.deaf_to.clone(),
             delay: delays
                 .map(|(node, ms)| (node.clone(), Duration::from_millis(*ms)))
                 .collect(),
@@ -102,7 +105,8 @@ pub(super) async fn heal(State(http): State<Arc<Http>>) -> Answer {
 }
 
 fn check(set: &FaultSet, me: &NodeName) -> Result<(), ApiError> {
-    if set.drop.contains(me) || set.delay_ms.contains_key(me) {
+    let links = [set.drop.contains(me), set.deaf_to.contains(me)];
+    if links.contains(&true) || set.delay_ms.contains_key(me) {
         let message = format!("{me} is this node: name the other end of the link");
         return Err(ApiError::usage("bad_fault", message));
     }
@@ -125,20 +129,22 @@ mod tests {
     fn a_set_replaces_the_one_before() {
         let (links, disk) = (Arc::new(FaultSwitch::new()), rkv_storage::Faults::default());
         let handle = FaultsHandle::new(links.clone(), disk.clone());
-        let (two, three) = (NodeName::from("node2"), NodeName::from("node3"));
-        let text = r#"{"drop":["node2"],"delay_ms":{"node3":200},"disk":"full"}"#;
+        let [two, three, four] = ["node2", "node3", "node4"].map(NodeName::from);
+        let text =
+            r#"{"drop":["node2"],"deaf_to":["node4"],"delay_ms":{"node3":200},"disk":"full"}"#;
         let set: FaultSet = serde_json::from_str(text).unwrap();
         assert_eq!(
             json(&handle.set(set)),
             serde_json::from_str::<serde_json::Value>(text).unwrap()
         );
-        assert!(links.drops(&two) && !links.drops(&three));
+        assert!(links.drops(&two) && !links.drops(&three) && !links.drops(&four));
+        assert!(links.is_deaf_to(&two) && links.is_deaf_to(&four) && !links.is_deaf_to(&three));
         assert_eq!(links.delay(&three), Some(Duration::from_millis(200)));
         assert_eq!(disk.get(), Some(DiskFault::Full));
 
         handle.set(FaultSet::default());
         assert!(!links.drops(&two) && links.delay(&three).is_none() && disk.get().is_none());
-        let none = json!({"drop": [], "delay_ms": {}, "disk": null});
+        let none = json!({"drop": [], "deaf_to": [], "delay_ms": {}, "disk": null});
         assert_eq!(json(&*handle.now.lock()), none);
     }
 
@@ -146,7 +152,11 @@ mod tests {
     #[test]
     fn impossible_faults_are_refused() {
         let me = NodeName::from("node1");
-        for bad in [r#"{"drop":["node1"]}"#, r#"{"delay_ms":{"node2":600001}}"#] {
+        for bad in [
+            r#"{"drop":["node1"]}"#,
+            r#"{"deaf_to":["node1"]}"#,
+            r#"{"delay_ms":{"node2":600001}}"#,
+        ] {
             let set: FaultSet = serde_json::from_str(bad).unwrap();
             assert!(check(&set, &me).is_err(), "{bad}");
         }

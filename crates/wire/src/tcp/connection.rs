@@ -111,7 +111,7 @@ impl Connection<'_> {
     ) -> Ending {
         let mut held = Held::default();
         loop {
-            let cut = self.config.faults.drops(&peer.name);
+            let cut = self.config.faults.is_deaf_to(&peer.name);
             loop {
                 let frame = match decoder.next(&mut buffer) {
                     Ok(Some(frame)) => frame,
@@ -144,7 +144,7 @@ impl Connection<'_> {
             };
             match read {
                 Ok(0) => return Ending::Eof,
-                Ok(_) if self.config.faults.drops(&peer.name) => {}
+                Ok(_) if self.config.faults.is_deaf_to(&peer.name) => {}
                 Ok(_) => signs.heard.store(true, Ordering::Relaxed),
                 Err(error) => return error.into(),
             }

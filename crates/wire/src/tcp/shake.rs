@@ -90,7 +90,9 @@ pub(super) async fn dial(
     let within = config.timings.dial_handshake;
     timeout(within, async {
         shake.say(&hello).await?;
-        shake.run(|peer| !config.faults.drops(&peer.name)).await
+        shake
+            .run(|peer| !config.faults.is_deaf_to(&peer.name))
+            .await
     })
     .await
     .map_err(|_| ConnectError::Timeout(within))?
@@ -112,7 +114,8 @@ pub(super) async fn accept(
     let mut shake = Shake::new(stream, handshake)?;
     let within = config.timings.accept_handshake;
     // A client may call itself what it likes: no link of it is cut.
-    let welcome = |peer: &PeerInfo| peer.role == Role::Client || !config.faults.drops(&peer.name);
+    let welcome =
+        |peer: &PeerInfo| peer.role == Role::Client || !config.faults.is_deaf_to(&peer.name);
     let (peer, purpose) = timeout(within, shake.run(welcome))
         .await
         .map_err(|_| ConnectError::Timeout(within))??;
