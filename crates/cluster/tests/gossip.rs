@@ -80,7 +80,7 @@ fn config(name: &str, listen: SocketAddr, seeds: &[SocketAddr], secret: &str) ->
         interval: Duration::from_millis(50),
         seeds: seeds.iter().map(SocketAddr::to_string).collect(),
         facts: facts(1),
-        blocked: Arc::new(|_: &SocketAddr| false),
+        blocked: Arc::new(|_, _| false),
     }
 }
 
@@ -152,7 +152,7 @@ fn strangers_and_rubbish_are_not_heard() {
 #[test]
 fn a_cut_link_is_cut_for_gossip_too() {
     let (at_a, at_b) = (free(), free());
-    let blocked: Blocked = Arc::new(move |address| *address == at_a);
+    let blocked: Blocked = Arc::new(move |address, _| *address == at_a);
     let a = start(config("a", at_a, &[], "s"));
     let b = config("b", at_b, &[at_a], "s");
     let b = start(ChatConfig { blocked, ..b });
