@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rkv_ring::{NodeName, RingId};
+use rkv_ring::{ClusterId, NodeName, RingId};
 use rkv_wire::handshake::PeerInfo;
 use rkv_wire::message::{Envelope, Message, RequestId};
 use rkv_wire::request::{Reply, Request};
@@ -77,7 +77,7 @@ impl Calls {
         transport: &TcpTransport,
         peer: &Peer,
         within: Duration,
-        (request, body): (Request, Bytes),
+        (cluster, request, body): (Option<ClusterId>, Request, Bytes),
     ) -> Asked<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (tell, heard) = oneshot::channel();
@@ -90,6 +90,7 @@ impl Calls {
         let message = Message::Request {
             id: RequestId(id),
             within_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX).max(1),
+            cluster,
             request,
             body,
         };

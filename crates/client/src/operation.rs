@@ -141,7 +141,8 @@ impl Client {
         let shared = self.shared();
         let remains = until.saturating_duration_since(Instant::now());
         let within = remains - LAST_WORD.min(remains / 5);
-        let what = (operation.request.clone(), operation.value.clone());
+        let cluster = shared.routing.load().cluster();
+        let what = (cluster, operation.request.clone(), operation.value.clone());
         let asked = shared.calls.ask(&shared.transport, &peer, within, what);
         let (ring, reply, body) = match asked.heard().await {
             Heard::Reply(ring, reply, body) => (ring, *reply, body),

@@ -3,7 +3,7 @@
 //! Pure. The first live replica of the key's partition first, since it answers without asking anybody for the way; then
 //! the other replicas, then everybody else, and those that cannot be reached last.
 
-use rkv_ring::{NodeName, Slot};
+use rkv_ring::{ClusterId, NodeName, Slot};
 use rkv_wire::request::RoutingTable;
 use rkv_wire::transport::Peer;
 
@@ -41,6 +41,12 @@ impl Routing {
     /// By which ring.
     pub(crate) fn table(&self) -> &RoutingTable {
         &self.table
+    }
+
+    /// The cluster that is meant: that of several nodes, which none of them leaves for another without its data. A single
+    /// node may become a member of another one, and its data with it.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        (self.peers.len() > 1).then_some(self.table.ring.cluster)
     }
 
     /// Whether a node that routes by `ring` knows something that this does not.
@@ -88,7 +94,7 @@ impl Routing {
 
 #[cfg(test)]
 mod tests {
-    use rkv_ring::{ClusterId, Epoch, PartitionCount, RingId};
+    use rkv_ring::{Epoch, PartitionCount, RingId};
     use rkv_wire::request::TableNode;
 
     use super::*;
@@ -127,6 +133,20 @@ mod tests {
         assert_eq!(order([true; 4], 0, "node2"), "0132");
         assert_eq!(order([true; 4], 1, ""), "0132");
         assert_eq!(order([false; 4], 0, ""), "2013");
+    }
+
+    /// Lost without it: a client whose node joins a cluster is turned away for ever, or one of several nodes writes to a node that
+    /// is in another cluster now.
+    #[test]
+    fn only_of_several_nodes_is_the_cluster_meant() {
+        let mut one = table([true; 4]);
+        assert_eq!(
+            Routing::new(one.clone()).unwrap().cluster(),
+            Some(ClusterId(1))
+        );
+        one.nodes.truncate(1);
+        one.rows = vec![vec![0]; 8];
+        assert_eq!(Routing::new(one).unwrap().cluster(), None);
     }
 
     /// Lost without it: a node of another version, or a liar, panics the client.

@@ -88,6 +88,11 @@ impl Shared {
     /// Asks members, and then seeds, for the ring; whether one told it.
     async fn pull(&self) -> bool {
         let routing = self.routing.load_full();
+        // A node that lost its disk, say, and is a cluster of its own now, knows nothing of ours.
+        let is_ours = |told: &Routing| {
+            let meant = routing.cluster();
+            meant.is_none_or(|cluster| cluster == told.table().ring.cluster)
+        };
         for peer in routing.peers() {
             if self.calls.is_lost(&peer.name) {
                 continue;
@@ -97,6 +102,7 @@ impl Shared {
                     self.routing.store(Arc::new(told));
                     return true;
                 }
+                Ok(told) if !is_ours(&told) => {}
                 Ok(told) if routing.is_behind(&told.table().ring) => {
                     tracing::debug!(epoch = told.table().ring.epoch.0, "ring pulled");
                     self.routing.store(Arc::new(told));
@@ -110,10 +116,11 @@ impl Shared {
         match meet(&self.transport, &self.calls, &self.seeds).await {
             Ok(told) => {
                 let is_older = routing.table().ring.supersedes(&told.table().ring);
-                if !is_older {
+                let is_news = !is_older && is_ours(&told);
+                if is_news {
                     self.routing.store(Arc::new(told));
                 }
-                !is_older
+                is_news
             }
             Err(error) => {
                 tracing::debug!(%error, "no ring");
@@ -129,7 +136,12 @@ impl Shared {
 
 /// The ring as `peer` has it.
 async fn ring_of(transport: &TcpTransport, calls: &Calls, peer: &Peer) -> Result<Routing, Error> {
-    let asked = calls.ask(transport, peer, PULL_WITHIN, (Request::Ring, Bytes::new()));
+    let asked = calls.ask(
+        transport,
+        peer,
+        PULL_WITHIN,
+        (None, Request::Ring, Bytes::new()),
+    );
     match timeout(PULL_WITHIN, asked.heard()).await {
         Ok(Heard::Reply(_, reply, _)) => match *reply {
             Reply::Ring(table) => Routing::new(*table),

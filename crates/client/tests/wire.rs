@@ -186,6 +186,7 @@ async fn a_client_that_speaks_as_a_node_is_cut_off() {
     ask(Message::Request {
         id: RequestId(1),
         within_ms: 1000,
+        cluster: None,
         request: Request::Ring,
         body: Bytes::new(),
     });

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_kv::Engine;
-use rkv_ring::NodeName;
+use rkv_ring::{ClusterId, NodeName};
 use rkv_wire::handshake::PeerInfo;
 use rkv_wire::message::{Message, RequestId};
 use rkv_wire::request::{Remedy, Reply, Request};
@@ -72,7 +72,7 @@ impl Clients {
         from: &PeerInfo,
         id: RequestId,
         within_ms: u32,
-        (request, body): (Request, Bytes),
+        (cluster, request, body): (Option<ClusterId>, Request, Bytes),
     ) {
         let ring = engine.view().id();
         let reply = {
@@ -91,6 +91,11 @@ impl Clients {
             let text = "this node is about to stop; ask another";
             let draining = refusal(Remedy::Elsewhere, "refused", "draining", text);
             return reply(draining, Bytes::new());
+        }
+        if cluster.is_some_and(|cluster| cluster != ring.cluster) {
+            let text = "this node is in another cluster than the one that was meant; ask another";
+            let other = refusal(Remedy::Elsewhere, "refused", "other_cluster", text);
+            return reply(other, Bytes::new());
         }
         let bytes = body.len();
         if !self.take_on(&from.name, bytes) {

@@ -30,11 +30,12 @@ impl Handler for Inbox {
                 Message::Request {
                     id,
                     within_ms,
+                    cluster,
                     request,
                     body,
                 },
             ) => {
-                let asked = (request, body);
+                let asked = (cluster, request, body);
                 self.clients.request(&engine, from, id, within_ms, asked);
             }
             (Role::Client, _) => {}

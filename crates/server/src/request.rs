@@ -218,18 +218,22 @@ fn answer(partition: Partition, reply: coordinate::Reply) -> Reply {
 fn table(engine: &Engine) -> RoutingTable {
     let view = engine.view();
     let ring = view.ring();
-    let names: Vec<_> = ring.members.keys().collect();
+    // Who is joining is no member yet: what it acknowledges is of its own cluster.
+    let members = ring.members.iter();
+    let members: Vec<_> = members
+        .filter(|(_, member)| member.status != Status::Joining)
+        .collect();
+    let names: Vec<_> = members.iter().map(|(name, _)| *name).collect();
     let place = |name| names.binary_search(&name).unwrap_or_default() as u16;
     let rows = ring.rows.iter();
     RoutingTable {
         ring: view.id(),
         partitions: ring.partitions,
         replicas: ring.replicas,
-        nodes: ring
-            .members
+        nodes: members
             .iter()
             .map(|(name, member)| TableNode {
-                name: name.clone(),
+                name: (*name).clone(),
                 address: member.addresses.peer.clone(),
                 up: view.is_up(name) && matches!(member.status, Status::Valid | Status::Leaving),
             })

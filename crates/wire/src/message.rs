@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use rkv_quorum::clock::Stamp;
 use rkv_ring::cluster::ClusterMessage;
-use rkv_ring::{NodeName, Partition, RingId, Slot};
+use rkv_ring::{ClusterId, NodeName, Partition, RingId, Slot};
 use serde::{Deserialize, Serialize};
 
 use crate::request::{Reply, Request};
@@ -547,6 +547,9 @@ pub enum Message {
         id: RequestId,
         /// What remains of its time.
         within_ms: u32,
+        /// A member of which cluster is asked, where the client knows: a node of another one answers nothing.
+        #[serde(default)]
+        cluster: Option<ClusterId>,
         /// What for.
         request: Request,
         /// The value, where the request has one.

@@ -179,6 +179,7 @@ async fn who_takes_nothing_is_hung() {
         message: Message::Request {
             id: RequestId(1),
             within_ms: 1_000,
+            cluster: None,
             request: Request::Ring,
             body: Bytes::new(),
         },

@@ -198,6 +198,7 @@ fn ask(id: u64) -> Envelope {
         message: Message::Request {
             id: RequestId(id),
             within_ms: 1000,
+            cluster: None,
             request: Request::Ring,
             body: Bytes::new(),
         },

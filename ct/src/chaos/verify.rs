@@ -50,7 +50,7 @@ impl Findings {
 pub fn settle(fleet: &Fleet, told: &Told) -> Result<()> {
     let begun = Instant::now();
     let healed_ms = now_ms();
-    while !is_refilled(fleet, healed_ms) {
+    while !(is_refilled(fleet, healed_ms) && stays_as_it_is(fleet)) {
         if begun.elapsed() > SETTLES_WITHIN {
             bail!("no rest after {SETTLES_WITHIN:?}: {}", restless(fleet));
         }
@@ -58,6 +58,14 @@ pub fn settle(fleet: &Fleet, told: &Told) -> Result<()> {
         forget_who_left(fleet, told)?;
     }
     forget_who_left(fleet, told)
+}
+
+/// Whether nobody is on the way out: who has handed off everything ends a little later.
+fn stays_as_it_is(fleet: &Fleet) -> bool {
+    let told = fleet.ask(&["cluster", "members"]).unwrap_or_default();
+    let listed = told["members"].as_array().cloned().unwrap_or_default();
+    let is_valid = |it: &Value| it["status"] == "valid";
+    listed.len() == fleet.members().len() && listed.iter().all(is_valid)
 }
 
 /// What keeps a cluster from its rest.
