@@ -709,7 +709,12 @@ fn a_node_on_an_older_state_of_its_disk_ends() {
     node.identity.boot -= 2;
     network.start(&name("b"));
     assert!(network.run_until(20_000, |n| n.nodes[&name("b")].left));
-    assert!(network.nodes[&name("b")].warnings.iter().any(|w| w.contains("put back")));
+    assert!(
+        network.nodes[&name("b")]
+            .warnings
+            .iter()
+            .any(|w| w.contains("put back"))
+    );
 }
 
 /// Lost without it: what a crash forgets could have been said already.
