@@ -210,6 +210,8 @@ pub struct History {
     pub expires: Vec<Expire>,
     /// Flushes, by number.
     pub flushes: Vec<FlushRecord>,
+    /// How many gets have ended.
+    pub gets_ended: u64,
     writing: BTreeMap<String, u64>,
 }
 
@@ -285,6 +287,7 @@ impl History {
 
     /// A get ended.
     pub fn get_ends(&mut self, number: u64, now_ms: u64, how: Got, saw: Option<Saw>) {
+        self.gets_ended += 1;
         let get = &mut self.gets[number as usize];
         assert!(get.end.is_none(), "a get ends once");
         get.end = Some((now_ms, how));

@@ -270,6 +270,7 @@ impl Actor {
         if self.absorbing {
             return self.absorb(cx, effects);
         }
+        self.run_reaping(cx, effects);
         self.release_gates(cx, effects);
         self.relays.retain(|_, relay| relay.until_ms >= cx.now_ms);
         self.run_sweep(cx, effects);
@@ -283,7 +284,6 @@ impl Actor {
         self.end_repair(cx);
         self.pump_hints(cx, effects);
         self.run_shrinking(cx, effects);
-        self.run_reaping(cx, effects);
     }
 
     /// What it holds, to compare and to send.

@@ -5,7 +5,7 @@
 //! are looked at anyway. So equal copies cost one message each way, and what is equal is never walked.
 //!
 //! Where both copies take writes a span may differ because one is under way. Who can wait looks at such a span again after a
-//! pause: it counts as differing when it differs as it did before. Spans that differ otherwise at each of [`MOST_LOOKS`] looks
+//! pause: it counts as differing when it differs as it did before. Spans that differ otherwise at each of a few looks
 //! are written to all the time; a few of them count as differing too, others each time, so that what hides there is found.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -133,8 +133,8 @@ fn copies_exchange_what_differs_and_little_more() {
         equal.note(message);
         exchanges += u64::from(matches!(message, Message::AskSums { .. }));
     });
-    // Each of eight copies of each of two nodes, about once a second.
-    assert!((60..=90).contains(&exchanges), "{exchanges}");
+    // Each of eight copies of each of two nodes, every second or two: two at once have a place.
+    assert!((30..=90).contains(&exchanges), "{exchanges}");
     assert_eq!(equal.messages, 2 * exchanges, "a message each way");
     assert_eq!((equal.digests, equal.entries), (0, 0));
 

@@ -75,6 +75,11 @@ impl Held {
         self.excused
     }
 
+    /// Whether all disks are looked at in the step of `now_ms`.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        now_ms >= self.looked_ms + EVERY_MS
+    }
+
     /// Whether every disk that forgot is refilled, so that one may forget again.
     pub fn is_whole(&self) -> bool {
         self.forgot.is_empty()
@@ -130,7 +135,7 @@ impl Held {
         gone: (&Flushed, &Reaped),
     ) -> Result<(), String> {
         self.now_ms = now_ms;
-        if self.excused || now_ms < self.looked_ms + EVERY_MS {
+        if self.excused || !self.is_due(now_ms) {
             return Ok(());
         }
         self.note_refilled(nodes);

@@ -102,7 +102,9 @@ impl Observer {
 
     /// A step was taken; the first promise that it broke.
     pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, history: &History) -> Option<String> {
-        let reaped = self.reaped.step(nodes, now_ms, self.flushed.floor());
+        let reaped = self
+            .reaped
+            .step(nodes, (now_ms, history.gets_ended), self.flushed.floor());
         if !self.is_excused() {
             self.keep("8 reap is safe", reaped.err());
         }

@@ -16,16 +16,13 @@ use rkv_wire::message::{CopyId, ServiceId};
 use crate::check::held::store_key;
 use crate::sim::node::SimNode;
 
-/// How often all disks are read: it costs.
-const EVERY_MS: u64 = 200;
-
 /// The traces on a disk, each with its partition.
 type Traces = BTreeMap<Bytes, (Partition, Version)>;
 
 /// Remembers what each node held a trace of.
 #[derive(Default)]
 pub struct Reaped {
-    looked_ms: u64,
+    gets_ended: u64,
     /// By node: its boot, and what was on its disk.
     traces: BTreeMap<NodeName, (u64, Traces)>,
     /// The highest stamp dropped of each key.
@@ -34,12 +31,18 @@ pub struct Reaped {
 }
 
 impl Reaped {
-    /// Looks for traces that are gone, when it is time.
-    pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, floor: u64) -> Result<(), String> {
-        if now_ms < self.looked_ms + EVERY_MS {
+    /// Looks for traces that are gone, when it is time, or when a get has ended since.
+    pub fn step(
+        &mut self,
+        nodes: &[SimNode],
+        (is_due, gets_ended): (bool, u64),
+        floor: u64,
+    ) -> Result<(), String> {
+        // What a get did not find may have been let go of just before.
+        let has_read = std::mem::replace(&mut self.gets_ended, gets_ended) != gets_ended;
+        if !has_read && !is_due {
             return Ok(());
         }
-        self.looked_ms = now_ms;
         for node in nodes {
             let now = traces(node);
             let before = self

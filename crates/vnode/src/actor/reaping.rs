@@ -85,7 +85,7 @@ impl Actor {
             && (self.holding.hints() == 0 || cx.settings.fault == Fault::ReapDespiteHints)
             && cx.clock_fits
             && cx.view.owns(self.id.partition)
-            && self.wants_to_reap(cx);
+            && (self.reaping.is_under_way() || self.wants_to_reap(cx));
         if !may || cx.now_ms < self.reaping.rests_until_ms {
             return;
         }
@@ -107,6 +107,10 @@ impl Actor {
             .as_ref()
             .is_some_and(|proof| proof.ring != ring)
         {
+            if self.reaping.is_under_way() {
+                // What the walk has not come to is not noted.
+                self.holding.note_trace(Some(0));
+            }
             self.reaping.forget();
         }
         if self.reaping.proof.is_none() {
@@ -131,7 +135,9 @@ impl Actor {
 
     /// Drops the traces of one page that are older than `ripe_ms`; the proof is used up when the walk has ended.
     fn reap_page(&mut self, cx: &Cx<'_>, ripe_ms: u64, effects: &mut Vec<Effect>) {
-        if self.holding.is_full() {
+        // In memory a write of this very step is not to be seen yet: what it makes a trace would be forgotten.
+        let is_written = |effect: &Effect| matches!(effect, Effect::Write { .. });
+        if self.holding.is_full() || effects.iter().any(is_written) {
             return;
         }
         let (start, end) = self.holding.range(Space::Data);

@@ -32,6 +32,8 @@ pub(crate) struct Repair {
     /// When the one under way began, in unix milliseconds.
     began_wall_ms: u64,
     turn: usize,
+    /// To whom it gave way since it was last compared with them: not twice, or its own turn would never come.
+    gave_way_to: BTreeSet<NodeName>,
     /// After an exchange was given up the next begins no sooner.
     not_before_ms: u64,
     /// Peers that somebody asked to be compared with.
@@ -60,7 +62,9 @@ impl Repair {
     /// done.
     pub(super) fn give_way(&mut self, me: &NodeName, from: &NodeName, now_ms: u64) {
         let is_in_the_way = |own: &mut Comparison| own.with == *from && !own.has_walked();
-        if from < me && self.exchange.take_if(is_in_the_way).is_some() {
+        let may = from < me && !self.gave_way_to.contains(from);
+        if may && self.exchange.take_if(is_in_the_way).is_some() {
+            self.gave_way_to.insert(from.clone());
             self.not_before_ms = now_ms + GIVE_WAY_MS;
             self.due_ms = self.not_before_ms;
             self.turn = self.turn.wrapping_sub(1);
@@ -154,6 +158,7 @@ impl Actor {
         }
         self.repair.trouble = None;
         self.repair.asked_for.remove(&ended.with);
+        self.repair.gave_way_to.remove(&ended.with);
         self.repair.ended_ms.insert(ended.with, cx.wall_ms);
     }
 
