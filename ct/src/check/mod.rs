@@ -102,9 +102,8 @@ impl Observer {
 
     /// A step was taken; the first promise that it broke.
     pub fn step(&mut self, nodes: &[SimNode], now_ms: u64, history: &History) -> Option<String> {
-        let reaped = self
-            .reaped
-            .step(nodes, (now_ms, history.gets_ended), self.flushed.floor());
+        let due = (self.held.is_due(now_ms), history.gets_ended);
+        let reaped = self.reaped.step(nodes, due, self.flushed.floor());
         if !self.is_excused() {
             self.keep("8 reap is safe", reaped.err());
         }
