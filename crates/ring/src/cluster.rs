@@ -384,7 +384,9 @@ impl Cluster {
         self.drive_reports(now, effects);
         self.drive_proposer(now, effects);
         if self.standing == Standing::Member && !self.is_listed() {
-            if self.is_removed_lately(now) {
+            // Another life of its name is the member now: two of that name must not be asked.
+            let is_replaced = self.stored.ring.members.contains_key(&self.me.name);
+            if !is_replaced && self.is_removed_lately(now) {
                 self.standing = Standing::Outcast;
                 effects.push(Effect::Adopt(self.stored.ring.clone()));
                 let text =
@@ -393,6 +395,9 @@ impl Cluster {
             } else {
                 self.go(effects);
             }
+        } else if self.standing == Standing::Outcast && !self.is_removed_lately(now) {
+            // What it still holds might bring back what was deleted and is let go of by now.
+            self.go(effects);
         }
     }
 

@@ -183,7 +183,8 @@ pub(crate) fn open(
     let machine_config = cluster::Config {
         seed: boot_id,
         wall_at_zero_ms: world.wall_ms().saturating_sub(world.now_ms()),
-        removed_grace_ms: settings.delete_grace.as_millis() as u64,
+        // The others let go of what was deleted when the whole grace is over, by clocks that are not this one.
+        removed_grace_ms: settings.delete_grace.as_millis() as u64 / 2,
         ..cluster::Config::default()
     };
     let machine = Cluster::new(who, stored, machine_config, world.now_ms());

@@ -66,14 +66,19 @@ impl Host {
     pub(super) fn ask_quiet(&self) {
         let now_ms = self.world.now_ms();
         let view = self.view.load();
-        let mut quiet = self.quiet.lock();
-        if !quiet.is_wanted || now_ms.saturating_sub(quiet.asked_ms) < ASK_MS {
-            return;
+        {
+            let mut quiet = self.quiet.lock();
+            if !quiet.is_wanted || now_ms.saturating_sub(quiet.asked_ms) < ASK_MS {
+                return;
+            }
+            quiet.is_wanted = false;
+            quiet.asked_ms = now_ms;
+            quiet.round = None;
         }
-        quiet.is_wanted = false;
-        quiet.asked_ms = now_ms;
-        quiet.round = None;
+        // Whoever is with a copy asks here what is quiet: no copy may be looked at while this is locked.
+        let unsettled = self.unsettled().into_iter().collect();
         let wall_ms = self.world.wall_ms();
+        let mut quiet = self.quiet.lock();
         let ignores_away = self.settings.fault == Fault::ReapDespiteHints;
         quiet.waits_for = self.in_the_way(&view, wall_ms).filter(|_| !ignores_away);
         if quiet.waits_for.is_some() {
@@ -84,7 +89,7 @@ impl Host {
             ring: view.id(),
             began_ms: wall_ms,
             awaited: BTreeMap::new(),
-            unsettled: self.unsettled().into_iter().collect(),
+            unsettled,
         };
         let members = &view.ring().members;
         let is_joining = |node: &&NodeName| members[*node].status == Status::Joining;
