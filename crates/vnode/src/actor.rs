@@ -46,7 +46,7 @@ use crate::places::Place;
 use crate::vnode::Vnode;
 
 pub use absorbing::Lift;
-pub use event::{Asked, Cx, Effect, Event, ReplyTo};
+pub use event::{Asked, Cx, Effect, Event, QuietAt, ReplyTo};
 pub use ids::{Ids, asking_copy};
 pub use writes::phase_key;
 

@@ -130,6 +130,15 @@ pub enum Effect {
     Warn(String),
 }
 
+/// When it was found that nobody holds anything of a copy but its owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuietAt {
+    /// Monotonic: what came before and what after does not depend on a clock that is set.
+    pub now_ms: u64,
+    /// Unix time, while this node's clock agreed with its peers'.
+    pub wall_ms: u64,
+}
+
 /// What a step may look at.
 pub struct Cx<'a> {
     /// Now, monotonic.
@@ -153,9 +162,8 @@ pub struct Cx<'a> {
     /// Since when each reachable member has been known to hold no counted hint for this copy; `None`: one does or has
     /// not told.
     pub hints_clear_since: Option<u64>,
-    /// When nobody held a hint of this copy, nor a copy that is no plain owner's, under the present ring, in unix
-    /// milliseconds; `None`: not known.
-    pub quiet_since: Option<u64>,
+    /// When nobody held a hint of this copy, nor a copy that is no plain owner's, under the present ring; `None`: not known.
+    pub quiet_at: Option<QuietAt>,
     /// Whether this node's clock agrees with its peers'.
     pub clock_fits: bool,
     /// Whether the service holds entries at all.

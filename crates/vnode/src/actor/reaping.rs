@@ -20,7 +20,7 @@ use rkv_ring::{NodeName, RingId};
 use rkv_storage::Space;
 
 use super::writes::Then;
-use super::{Actor, Cx, Effect};
+use super::{Actor, Cx, Effect, QuietAt};
 use crate::fault::Fault;
 use crate::phase::Phase;
 
@@ -43,8 +43,8 @@ pub(crate) struct Reaping {
 #[derive(Debug)]
 struct Proof {
     ring: RingId,
-    /// When nobody held a hint or another copy than an owner's, in unix milliseconds of this node.
-    quiet_ms: u64,
+    /// When nobody held a hint or another copy than an owner's.
+    quiet: QuietAt,
     /// The owners that were compared with since.
     compared: BTreeSet<NodeName>,
     /// When the last of them was.
@@ -56,10 +56,10 @@ impl Reaping {
         self.cursor.is_some()
     }
 
-    /// The copy was compared with all that `with` holds, from `began_wall_ms` on.
-    pub(super) fn compared(&mut self, with: &NodeName, began_wall_ms: u64) {
+    /// The copy was compared with all that `with` holds, from `began_ms` on.
+    pub(super) fn compared(&mut self, with: &NodeName, began_ms: u64) {
         if let Some(proof) = self.proof.as_mut()
-            && began_wall_ms > proof.quiet_ms
+            && began_ms > proof.quiet.now_ms
         {
             proof.compared.insert(with.clone());
         }
@@ -95,7 +95,7 @@ impl Actor {
         self.reap_page(cx, cx.ripe_ms(quiet_ms), effects);
     }
 
-    /// When nobody held anything that could contradict a trace of then, if that is proven.
+    /// When nobody held anything that could contradict a trace of then, in unix milliseconds, if that is proven.
     fn proven_at(&mut self, cx: &Cx<'_>) -> Option<u64> {
         if cx.settings.fault == Fault::ReapByAgeAlone {
             return Some(cx.wall_ms);
@@ -114,9 +114,9 @@ impl Actor {
             self.reaping.forget();
         }
         if self.reaping.proof.is_none() {
-            self.reaping.proof = cx.quiet_since.map(|quiet_ms| Proof {
+            self.reaping.proof = cx.quiet_at.map(|quiet| Proof {
                 ring,
-                quiet_ms,
+                quiet,
                 compared: BTreeSet::new(),
                 complete_ms: None,
             });
@@ -130,7 +130,7 @@ impl Actor {
         }
         let complete_ms = *proof.complete_ms.get_or_insert(cx.now_ms);
         let is_void = cx.now_ms.saturating_sub(complete_ms) >= cx.settings.void_after_ms;
-        is_void.then_some(proof.quiet_ms)
+        is_void.then_some(proof.quiet.wall_ms)
     }
 
     /// Drops the traces of one page that are older than `ripe_ms`; the proof is used up when the walk has ended.

@@ -29,8 +29,8 @@ pub(crate) struct Repair {
     pub(super) place: Option<Place>,
     /// When the next peer's turn is; 0: the first has not come.
     due_ms: u64,
-    /// When the one under way began, in unix milliseconds.
-    began_wall_ms: u64,
+    /// When the one under way began.
+    began_ms: u64,
     turn: usize,
     /// To whom it gave way since it was last compared with them: not twice, or its own turn would never come.
     gave_way_to: BTreeSet<NodeName>,
@@ -121,7 +121,7 @@ impl Actor {
             let aim = Aim::Mend(self.repair.turn);
             let exchange = Comparison::new(self.id, with, aim, &self.holding);
             self.repair.exchange = Some(exchange);
-            self.repair.began_wall_ms = cx.wall_ms;
+            self.repair.began_ms = cx.now_ms;
             self.pump_comparisons(cx, effects);
         }
     }
@@ -153,8 +153,7 @@ impl Actor {
             self.holding.doubt(cx.store, &*self.vnode);
         }
         if ended.is_certain() {
-            self.reaping
-                .compared(&ended.with, self.repair.began_wall_ms);
+            self.reaping.compared(&ended.with, self.repair.began_ms);
         }
         self.repair.trouble = None;
         self.repair.asked_for.remove(&ended.with);

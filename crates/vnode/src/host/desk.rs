@@ -232,9 +232,9 @@ impl Host {
             Phase::CatchingUp { .. } => self.hints_clear_since(&view, actor.id, now_ms),
             _ => None,
         };
-        let quiet_since = match event {
+        let quiet_at = match event {
             Event::Tick if actor.holding.oldest_trace_ms().is_some() => {
-                self.quiet_since(&view, actor.id)
+                self.quiet_at(&view, actor.id)
             }
             _ => None,
         };
@@ -251,7 +251,7 @@ impl Host {
             budget: &self.budget,
             figures: &self.figures,
             hints_clear_since,
-            quiet_since,
+            quiet_at,
             clock_fits: self.clock_fits.load(Ordering::Relaxed),
             has_entries: running.is_some_and(|running| running.service.has_entries()),
         };

@@ -4,12 +4,13 @@
 //! answer in one round; a member that is away, or was removed by force less than the delete grace ago, may hold what is older.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use rkv_ring::{NodeName, RingId, Status};
 use rkv_wire::message::{CopyId, Message, RequestId};
 
 use super::Host;
-use crate::actor::Actor;
+use crate::actor::{Actor, QuietAt};
 use crate::fault::Fault;
 use crate::phase::Phase;
 use crate::view::View;
@@ -32,8 +33,8 @@ pub(super) struct Quiet {
 /// A round of questions.
 struct Round {
     ring: RingId,
-    /// When it began, in unix milliseconds.
-    began_ms: u64,
+    /// When it began.
+    began: QuietAt,
     awaited: BTreeMap<RequestId, NodeName>,
     unsettled: BTreeSet<CopyId>,
 }
@@ -41,7 +42,7 @@ struct Round {
 /// What came of a round.
 struct Heard {
     ring: RingId,
-    began_ms: u64,
+    began: QuietAt,
     unsettled: BTreeSet<CopyId>,
 }
 
@@ -75,6 +76,9 @@ impl Host {
             quiet.asked_ms = now_ms;
             quiet.round = None;
         }
+        if !self.clock_fits.load(Ordering::Relaxed) {
+            return;
+        }
         // Whoever is with a copy asks here what is quiet: no copy may be looked at while this is locked.
         let unsettled = self.unsettled().into_iter().collect();
         let wall_ms = self.world.wall_ms();
@@ -87,7 +91,7 @@ impl Host {
         }
         let mut round = Round {
             ring: view.id(),
-            began_ms: wall_ms,
+            began: QuietAt { now_ms, wall_ms },
             awaited: BTreeMap::new(),
             unsettled,
         };
@@ -148,12 +152,12 @@ impl Host {
         quiet.end_round();
     }
 
-    /// When nobody held a hint or another copy than an owner's of `copy`, under the ring of `view`, in unix milliseconds.
-    pub(super) fn quiet_since(&self, view: &View, copy: CopyId) -> Option<u64> {
+    /// When nobody held a hint or another copy than an owner's of `copy`, under the ring of `view`.
+    pub(super) fn quiet_at(&self, view: &View, copy: CopyId) -> Option<QuietAt> {
         let quiet = self.quiet.lock();
         let last = quiet.last.as_ref();
         let last = last.filter(|last| last.ring == view.id() && !last.unsettled.contains(&copy));
-        last.map(|last| last.began_ms)
+        last.map(|last| last.began)
     }
 
     /// Somebody has traces that are old enough to go.
@@ -173,7 +177,7 @@ impl Quiet {
         if let Some(round) = round {
             self.last = Some(Heard {
                 ring: round.ring,
-                began_ms: round.began_ms,
+                began: round.began,
                 unsettled: round.unsettled,
             });
         }
