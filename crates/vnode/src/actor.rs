@@ -34,7 +34,7 @@ mod writes;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rkv_ring::{ClusterId, Floors, NodeName, PartitionCount};
+use rkv_ring::{ClusterId, Floors, NodeName, PartitionCount, RingId};
 use rkv_storage::{Error, Store};
 use rkv_wire::message::{CopyId, CopyState, Message, RequestId, Totals};
 
@@ -43,6 +43,7 @@ use crate::handoff_in::HandoffIn;
 use crate::holding::{Contents, Holding};
 use crate::phase::Phase;
 use crate::places::Place;
+use crate::view::View;
 use crate::vnode::Vnode;
 
 pub use absorbing::Lift;
@@ -66,6 +67,8 @@ pub struct Actor {
     pub(crate) id: CopyId,
     /// The cluster whose data this is.
     cluster: ClusterId,
+    /// The ring that it was brought in line with last.
+    in_line_with: Option<RingId>,
     /// Set while data of a cluster that this node has left waits to be turned to hints.
     absorbing: bool,
     pub(crate) phase: Phase,
@@ -116,6 +119,7 @@ impl Actor {
         Actor {
             id,
             cluster,
+            in_line_with: None,
             absorbing: false,
             phase,
             standing: Standing::default(),
@@ -186,8 +190,11 @@ impl Actor {
 
     /// Whether a read, and where no disk is waited for a write, is answered in the step that takes it: the copy serves by
     /// itself, and moves nowhere.
-    pub(crate) fn answers_at_once(&self) -> bool {
-        matches!(self.phase, Phase::Serving) && !self.absorbing && self.giving.out.is_none()
+    pub(crate) fn answers_at_once(&self, view: &View) -> bool {
+        matches!(self.phase, Phase::Serving)
+            && !self.absorbing
+            && self.giving.out.is_none()
+            && self.in_line_with == Some(view.id())
     }
 
     /// Whether a session of a move is under way, in or out.
@@ -211,9 +218,12 @@ impl Actor {
             || !self.relays.is_empty()
     }
 
-    /// Something happened.
+    /// Something happened. What comes before the copy was told of a new ring is judged by that ring all the same.
     pub fn step(&mut self, cx: &Cx<'_>, event: Event, effects: &mut Vec<Effect>) {
         self.keep_to_floors(cx);
+        if self.in_line_with != Some(cx.view.id()) && !matches!(event, Event::View) {
+            self.view_changed(cx, effects);
+        }
         match event {
             Event::Command(asked) => self.command(cx, asked, effects),
             Event::Message { from, message } => self.message(cx, from, message, effects),

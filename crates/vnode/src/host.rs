@@ -319,9 +319,14 @@ impl Host {
 
     /// A ring was adopted: route by it from now on.
     pub fn adopt(&self, ring: Arc<Ring>) {
-        self.view.rcu(|view| view.with_ring(ring.clone()));
+        self.route_by(ring);
         self.tell_all(|| Event::View);
         self.unpark();
+    }
+
+    /// Requests are routed by `ring` from now on, and judged by it; the copies are told after that, one by one.
+    pub(crate) fn route_by(&self, ring: Arc<Ring>) {
+        self.view.rcu(|view| view.with_ring(ring.clone()));
     }
 
     /// `node` came up or is suspected.

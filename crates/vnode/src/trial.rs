@@ -143,7 +143,21 @@ impl Trial {
     /// The same over an engine of the caller's.
     pub fn start_on(&mut self, name: &str, engine: Arc<dyn Backend>) {
         let store = Arc::new(Direct::new(engine, Faults::default()));
-        self.open(name, store, Beginning::Founded);
+        self.open(name, self.ring.clone(), store, Beginning::Founded);
+    }
+
+    /// Starts a node that founds a cluster of its own.
+    pub fn start_alone(&mut self, name: &str) {
+        let ring = Ring::found(
+            ClusterId(self.ring.cluster.0 + 1),
+            "alone",
+            self.ring.partitions,
+            self.ring.replicas,
+            name.into(),
+            member(1, Status::Valid),
+        );
+        let store = Arc::new(Direct::new(Arc::new(Memory::new()), Faults::default()));
+        self.open(name, Arc::new(ring), store, Beginning::Founded);
     }
 
     /// Kills a node and starts it again with what it had stored. What was on its way to it is lost.
@@ -154,10 +168,11 @@ impl Trial {
             .queue
             .lock()
             .retain(|(_, to, _)| to.as_str() != name);
-        self.open(name, before.store().clone(), Beginning::Intact);
+        let store = before.store().clone();
+        self.open(name, self.ring.clone(), store, Beginning::Intact);
     }
 
-    fn open(&mut self, name: &str, store: Arc<dyn Store>, beginning: Beginning) {
+    fn open(&mut self, name: &str, ring: Arc<Ring>, store: Arc<dyn Store>, beginning: Beginning) {
         let me = NodeName::from(name);
         let place = Arc::new(Place {
             me: me.clone(),
@@ -170,7 +185,7 @@ impl Trial {
         };
         let host = Host::open(
             me.clone(),
-            self.ring.clone(),
+            ring,
             (self.services)(),
             store,
             place.clone(),
@@ -228,6 +243,11 @@ impl Trial {
                 host.heard_ring(node, self.ring.id());
             }
         }
+    }
+
+    /// The moment in which `name` routes by `ring` and its copies have not been told yet.
+    pub fn half_adopt(&self, name: &str, ring: &Ring) {
+        self.host(name).route_by(Arc::new(ring.clone()));
     }
 
     /// Completes the moves that are ready, in one epoch. Says whether there were any.

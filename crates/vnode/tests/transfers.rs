@@ -57,6 +57,22 @@ fn a_move_says_how_far_it_is() {
     assert_eq!(two.report().transfers, []);
 }
 
+/// Lost without it: what comes while the copies are being told of a new ring is answered by what the old one made of them.
+/// Here a move begins in the copy of another cluster, which then goes, and all of it is sent again.
+#[test]
+fn what_comes_before_a_copy_was_told_is_judged_by_the_new_ring() {
+    let mut two = Two::strangers();
+    two.fill(1_000, 100);
+    two.trial.half_adopt("b", &two.joined);
+    two.trial.host("a").adopt(Arc::new(two.joined.clone()));
+    while two.arrive_one() {}
+    two.trial.adopt(two.joined.clone());
+    two.complete();
+    let sent: usize = two.pages.iter().map(|(_, bytes)| bytes).sum();
+    assert!(sent < 200_000, "{sent} bytes are sent of 100,000");
+    assert_eq!(two.totals("b").entries, 1_000);
+}
+
 /// Lost without it: right after a commit each transfer shows an error, though its target has only not heard yet.
 #[test]
 fn a_target_that_is_behind_is_an_error_only_when_it_stays_so() {

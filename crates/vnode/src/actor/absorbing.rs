@@ -35,6 +35,7 @@ impl Actor {
     pub(super) fn begin_absorbing(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
         self.absorbing = true;
         self.giving.take();
+        self.incoming = None;
         self.gated.clear();
         self.relays.clear();
         self.absorb(cx, effects);

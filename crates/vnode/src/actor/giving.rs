@@ -300,6 +300,10 @@ impl Actor {
             return;
         }
         self.giving.backoff.failed(cx.now_ms, reason.clone());
+        let partition = self.id.partition.0;
+        effects.push(Effect::Warn(format!(
+            "handing over partition {partition} is broken off: {reason}"
+        )));
         self.give_up(cx, reason, effects);
     }
 

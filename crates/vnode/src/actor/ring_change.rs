@@ -41,6 +41,7 @@ impl Standing {
 impl Actor {
     /// Brings the copy in line with the ring.
     pub(super) fn view_changed(&mut self, cx: &Cx<'_>, effects: &mut Vec<Effect>) {
+        self.in_line_with = Some(cx.view.id());
         let cluster = cx.view.id().cluster;
         if !cx.has_entries {
             // Nothing to move and nothing to lose: it answers where the ring has it, at once.

@@ -19,6 +19,7 @@ use super::{Host, Upward};
 use crate::actor::{Actor, Asked, Cx, Effect, Event, ReplyTo};
 use crate::holding::MAILBOX;
 use crate::phase::Phase;
+use crate::view::View;
 use crate::vnode::Service;
 
 /// An actor and what waits for it.
@@ -180,7 +181,7 @@ impl Host {
             let Some(next) = next else {
                 break;
             };
-            self.run(&mut actor, next, outbox);
+            self.run(&self.view.load(), &mut actor, next, outbox);
         }
         self.note_restless(desk, &actor);
     }
@@ -193,12 +194,13 @@ impl Host {
             return None;
         }
         let mut actor = desk.actor.try_lock()?;
-        if !actor.answers_at_once() || !desk.mailbox.lock().is_empty() {
+        let view = self.view.load();
+        if !actor.answers_at_once(&view) || !desk.mailbox.lock().is_empty() {
             return None;
         }
         let mut outbox = Outbox::default();
         // Before what others leave meanwhile: that might begin a move, and the answer would wait for it.
-        self.run(&mut actor, Event::Command(asked), &mut outbox);
+        self.run(&view, &mut actor, Event::Command(asked), &mut outbox);
         let answered = outbox.take_answer(&ReplyTo::Here);
         self.note_restless(desk, &actor);
         drop(actor);
@@ -225,16 +227,15 @@ impl Host {
         }
     }
 
-    fn run(&self, actor: &mut Actor, event: Event, outbox: &mut Outbox) {
-        let view = self.view.load();
+    fn run(&self, view: &View, actor: &mut Actor, event: Event, outbox: &mut Outbox) {
         let now_ms = self.world.now_ms();
         let hints_clear_since = match actor.phase {
-            Phase::CatchingUp { .. } => self.hints_clear_since(&view, actor.id, now_ms),
+            Phase::CatchingUp { .. } => self.hints_clear_since(view, actor.id, now_ms),
             _ => None,
         };
         let quiet_at = match event {
             Event::Tick if actor.holding.oldest_trace_ms().is_some() => {
-                self.quiet_at(&view, actor.id)
+                self.quiet_at(view, actor.id)
             }
             _ => None,
         };
@@ -243,7 +244,7 @@ impl Host {
         let cx = Cx {
             now_ms,
             wall_ms: self.world.wall_ms(),
-            view: &view,
+            view,
             store: &*self.store,
             settings: &self.settings,
             places: &self.places,

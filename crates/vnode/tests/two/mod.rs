@@ -73,15 +73,24 @@ impl Two {
         Two::sending(0)
     }
 
+    /// The same where `b` has founded a cluster of its own, as every node does that is not told otherwise.
+    pub(crate) fn strangers() -> Two {
+        Two::started(0, Trial::start_alone)
+    }
+
     /// The same where each sends at most so many bytes a second in transfers.
     pub(crate) fn sending(bytes_per_s: u64) -> Two {
+        Two::started(bytes_per_s, Trial::start)
+    }
+
+    fn started(bytes_per_s: u64, start: fn(&mut Trial, &str)) -> Two {
         let settings = Settings {
             bytes_per_s,
             ..SETTINGS
         };
         let services = || -> Vec<Arc<dyn Service>> { vec![Arc::new(Ping), Arc::new(Largest)] };
         let mut trial = Trial::found("a", 1, settings, services);
-        trial.start("b");
+        start(&mut trial, "b");
         let mut joined = trial.joined("b");
         // One move is enough, and easier to watch.
         let first = *joined.moves.keys().next().expect("b gets something");
