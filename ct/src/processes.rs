@@ -255,6 +255,14 @@ impl Node {
         Ok(())
     }
 
+    /// What it tells Prometheus.
+    pub fn metrics(&self) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.http);
+        let agent = ureq::Agent::config_builder().timeout_global(Some(ASKED_WITHIN));
+        let agent: ureq::Agent = agent.build().into();
+        Ok(agent.get(&url).call()?.body_mut().read_to_string()?)
+    }
+
     /// SIGSTOP: it stands still, and its kernel goes on taking bytes for it.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)

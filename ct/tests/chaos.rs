@@ -9,7 +9,7 @@ use rkv_ct::chaos::Chaos;
 #[test]
 fn nothing_is_lost_while_nodes_fail_come_and_go() -> Result<()> {
     let chaos = Chaos {
-        lasts: Duration::from_secs(15),
+        lasts: Duration::from_secs(10),
         nodes: 5,
         backend: "fjall".to_owned(),
         seed: 3,

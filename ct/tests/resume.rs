@@ -1,8 +1,5 @@
 //! A move whose source or target is killed half way, and repairs by command.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use anyhow::{Context, Result, ensure};
 use rkv_ct::processes::{Node, Processes, eventually, expect_all, set_all};
 
@@ -17,10 +14,7 @@ fn keys() -> impl Iterator<Item = (String, String)> {
 
 /// Bytes of copies that a node has sent to new owners since its start.
 fn sent(node: &Node) -> Result<u64> {
-    let mut stream = TcpStream::connect(("127.0.0.1", node.http))?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
+    let text = node.metrics()?;
     let name = r#"rkv_handoff_bytes_total{kind="ownership",direction="out"} "#;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     Ok(line.context("the figure is there")?.trim().parse::<f64>()? as u64)

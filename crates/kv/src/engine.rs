@@ -287,7 +287,7 @@ impl Engine {
 
     /// Whether the ring lists `node` in another life of its folder than this: then it is not the member of that name.
     pub fn is_other_life(&self, node: &NodeName, incarnation: Incarnation) -> bool {
-        let view = self.view();
+        let view = self.host.view_now();
         let member = view.ring().members.get(node);
         member.is_some_and(|member| member.incarnation != incarnation)
     }

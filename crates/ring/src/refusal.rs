@@ -148,8 +148,8 @@ impl Refusal {
                  and `ring.replicas` to the cluster's and start it on an empty `node.data_dir`"
             ),
             Refusal::DuplicateName { node } => format!(
-                "the cluster has another node named {node}: give this one a `node.name` of its own, or let the \
-                 other one go first with `rkv cluster leave {node}`"
+                "the cluster has another node named {node}, and it answers: give this one a `node.name` of its own, or \
+                 let the other one go first with `rkv cluster leave {node}`"
             ),
             Refusal::NotReachable { node } => format!(
                 "{node} does not answer: see that it runs and that its `advertise.peer` can be reached from here; a \

@@ -39,6 +39,12 @@ impl Handler for Inbox {
                 self.clients.request(&engine, from, id, within_ms, asked);
             }
             (Role::Client, _) => {}
+            // A namesake of a member may ask to be let in, and is answered where it says; it does not speak for that one.
+            (Role::Peer, message) if engine.is_other_life(&from.name, from.incarnation) => {
+                if matches!(message, Message::Cluster(_)) {
+                    engine.message(&from.name, Envelope { clock: 0, message });
+                }
+            }
             (Role::Peer, message) => {
                 self.world.heard_address(&from.name, &from.address);
                 let clock = envelope.clock;
@@ -71,6 +77,10 @@ impl Handler for Inbox {
 
     fn appeared(&self, peer: &PeerInfo) {
         let engine = self.engine.upgrade();
+        let other_life = |engine: &Arc<Engine>| engine.is_other_life(&peer.name, peer.incarnation);
+        if engine.as_ref().is_some_and(other_life) {
+            return;
+        }
         self.world.presence.appeared(&peer.name, |up| {
             tracing::info!(node = %peer.name, "is there again");
             if let Some(engine) = engine {

@@ -118,9 +118,10 @@ impl RealWorld {
         self.transport.send(&client.peer(), self.envelope(message));
     }
 
-    /// Sends to whoever is at `address`: its name is found out first.
+    /// Sends to whoever is at `address`: its name is found out first. What is for a namesake of somebody known does not go
+    /// the way to that one.
     fn send_to_address(&self, address: String, message: ClusterMessage) {
-        let known = self.peers.load();
+        let known = self.peers.load_full();
         let envelope = self.envelope(Message::Cluster(message));
         if let Some(peer) = known.values().find(|peer| peer.address == address) {
             return self.transport.send(peer, envelope);
@@ -129,13 +130,14 @@ impl RealWorld {
         let keeper = self.keeper.lock().clone();
         self.runtime.spawn(async move {
             match transport.connect(&address).await {
-                Ok(peer) => transport.send(
-                    &Peer {
-                        name: peer.name,
-                        address,
-                    },
-                    envelope,
-                ),
+                Ok(peer) => {
+                    let known = known.get(&peer.name);
+                    let name = match known.is_some_and(|known| known.address != address) {
+                        true => peer.life(),
+                        false => peer.name,
+                    };
+                    transport.send(&Peer { name, address }, envelope);
+                }
                 Err(error) => {
                     tracing::warn!(address, %error, "cannot reach a peer address");
                     if error.is_wrong_secret() {

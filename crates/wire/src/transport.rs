@@ -12,7 +12,7 @@ use crate::message::{Envelope, Message};
 /// Whom to send to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Its name; whoever answers at the address under another name gets nothing.
+    /// Its name, or its [life's](PeerInfo::life); whoever answers at the address under another gets nothing.
     pub name: NodeName,
     /// `host:port` of its peer listener. Empty: a client, answered on the connection it came by.
     pub address: String,
@@ -25,6 +25,11 @@ impl PeerInfo {
             name: self.name.clone(),
             address: self.address.clone(),
         }
+    }
+
+    /// The name of this life of it and of no other, for who must not be taken for another node of its name.
+    pub fn life(&self) -> NodeName {
+        format!("{}~{}", self.name, self.incarnation).into()
     }
 
     /// Whether its role lets it say `message`.

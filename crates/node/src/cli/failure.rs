@@ -79,7 +79,7 @@ pub(crate) struct Failure {
     pub(crate) kind: Kind,
     /// What a person is told.
     pub(crate) message: String,
-    /// Whether a write may have been applied all the same.
+    /// Whether what was asked for may have been done all the same: a write, a change of the cluster.
     pub(crate) maybe_applied: bool,
     /// The replicas that answered, if it was a request.
     pub(crate) replicas: Vec<Replica>,
@@ -165,9 +165,7 @@ impl Failure {
             text.push_str(super::table::replicas(&self.replicas).trim_end());
         }
         if self.maybe_applied {
-            text.push_str(
-                "\nthe write may have been applied: read the key before you write it again",
-            );
+            text.push_str("\nit may have been done all the same: look before you ask for it again");
         }
         text
     }

@@ -42,6 +42,7 @@ struct Ask {
     /// The number under which the other cluster answers it.
     number: u64,
     peer: String,
+    began: u64,
     deadline: u64,
     said_at: u64,
 }
@@ -72,6 +73,7 @@ impl Cluster {
             id,
             number: (self.me.boot << 32) + self.joiner.asks,
             peer,
+            began: now,
             deadline: now + self.config.answer_within_ms + GRACE_MS,
             said_at: now,
         };
@@ -246,17 +248,19 @@ impl Cluster {
 
     pub(super) fn on_join_answer(
         &mut self,
+        now: u64,
         sender: &Sender,
         number: u64,
         result: Result<RingId, Refusal>,
         effects: &mut Vec<Effect>,
     ) {
-        if self
-            .joiner
-            .ask
-            .as_ref()
-            .is_none_or(|ask| ask.number != number)
-        {
+        let ask = self.joiner.ask.as_ref();
+        let Some(ask) = ask.filter(|ask| ask.number == number) else {
+            return;
+        };
+        // Its own former life may not be missed yet: it is asked again until it ought to be.
+        let is_soon = now < ask.began + 2 * self.config.detection_ms;
+        if is_soon && matches!(result, Err(Refusal::DuplicateName { .. })) {
             return;
         }
         match &result {

@@ -208,7 +208,9 @@ impl Cluster {
             Body::JoinRequest(request) => {
                 self.on_join_request(now, &sender, *request, effects);
             }
-            Body::JoinAnswer { ask, result } => self.on_join_answer(&sender, ask, result, effects),
+            Body::JoinAnswer { ask, result } => {
+                self.on_join_answer(now, &sender, ask, result, effects)
+            }
             Body::JoinerStore(ring) => self.on_joiner_store(&sender, &ring, effects),
             Body::JoinerStored { digest } => self.on_joiner_stored(now, &sender, digest, effects),
             Body::Prepare { decree, ballot } => {

@@ -98,7 +98,8 @@ impl Link {
             return Err(ConnectError::Timeout(config.timings.connect));
         }
         let established = dial(config, &self.queue.address(), self.purpose).await?;
-        match established.peer.name == self.name {
+        let peer = &established.peer;
+        match peer.name == self.name || peer.life() == self.name {
             true => Ok(established),
             false => Err(ConnectError::WrongName {
                 expected: self.name.clone(),
