@@ -87,3 +87,24 @@ fn every_known_fault_is_caught() {
         assert!(caught.is_some(), "{fault:?} goes unnoticed");
     }
 }
+
+/// Within how long many nodes that join at once have settled, in simulated milliseconds.
+const SETTLED_WITHIN_MS: u64 = 60_000;
+
+/// Lost without it: a plan in which many nodes come is carried out one by one, or never comes to rest.
+#[test]
+fn thirty_nodes_join_at_once() {
+    let world = World::new(Options::crowd(1, 30, 64));
+    let settled = world.join_at_once(SETTLED_WITHIN_MS);
+    assert!(settled.is_ok(), "{settled:?}");
+}
+
+/// The same of a hundred.
+#[test]
+#[ignore = "takes minutes"]
+fn a_hundred_nodes_join_at_once() {
+    let world = World::new(Options::crowd(1, 100, 64));
+    let settled = world.join_at_once(SETTLED_WITHIN_MS);
+    println!("settled after {settled:?} simulated milliseconds");
+    assert!(settled.is_ok(), "{settled:?}");
+}

@@ -1,8 +1,10 @@
 //! This file answers: how many transfers may run at once on this node, and whose turn is next?
 //!
 //! So many go out, and as many moves come in. Going out, the more urgent is not kept waiting by the less urgent: hints
-//! wait for hints alone, a copy that catches up for these two, and anti-entropy and moves, which may wait, for all. When a
+//! wait for hints alone, a copy that catches up for these two, and repair and moves, which may wait, for all. When a
 //! place is free the most urgent of those who were turned away is told at once; of equals each in its turn.
+//!
+//! Copies that are only looked at have as many places of their own: nothing flows, so they neither wait nor are waited for.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -23,10 +25,12 @@ pub enum Turn {
     Repair,
     /// A place of a row changes hands.
     Move,
+    /// A copy is looked at beside a peer's, as it is from time to time, and so far nothing differs.
+    Look,
 }
 
 /// How many kinds there are.
-const TURNS: usize = 4;
+const TURNS: usize = 5;
 /// Who was turned away and has not asked again for so long wants no place any more.
 const STALE_MS: u64 = 1_000;
 /// Moves wait no longer than this because others go first.
@@ -62,7 +66,8 @@ impl Places {
         let ahead: usize = match turn {
             Turn::Hint => running[Turn::Hint as usize],
             Turn::CatchUp => running[Turn::Hint as usize] + running[Turn::CatchUp as usize],
-            Turn::Repair | Turn::Move => running.iter().sum(),
+            Turn::Repair | Turn::Move => running[..=Turn::Move as usize].iter().sum(),
+            Turn::Look => running[Turn::Look as usize],
         };
         if ahead >= most || (turn == Turn::Move && waiting.goes_before_moves(now_ms)) {
             waiting.asked[turn as usize].insert(copy, now_ms);
@@ -145,6 +150,13 @@ pub struct Place {
     turn: Turn,
 }
 
+impl Place {
+    /// Whether it was given for this.
+    pub fn is_for(&self, turn: Turn) -> bool {
+        self.turn == turn
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.running.lock()[self.turn as usize] -= 1;
@@ -207,6 +219,19 @@ mod tests {
         }
         assert_eq!(had, [1, 2, 3, 1, 2, 3]);
         assert_eq!(places.next_waiting(now_ms + STALE_MS), None);
+    }
+
+    /// Lost without it: looking at copies that are equal, which never ends, keeps every move waiting.
+    #[test]
+    fn looking_is_in_nobodys_way() {
+        let places = Places::default();
+        let take = |turn, at| places.take_out(turn, copy(at), 2, 1_000);
+        let looks = [take(Turn::Look, 1), take(Turn::Look, 2)];
+        assert!(looks.iter().all(Option::is_some) && take(Turn::Look, 3).is_none());
+        let moves = [take(Turn::Move, 4), take(Turn::Move, 5)];
+        assert!(moves.iter().all(Option::is_some), "a look that waits too");
+        drop(looks);
+        assert!(take(Turn::Look, 3).is_some(), "nor are moves in its way");
     }
 
     /// Lost without it: a repair that is never done keeps every move waiting for ever.

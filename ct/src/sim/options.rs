@@ -154,6 +154,19 @@ impl Options {
         }
     }
 
+    /// A life in which `nodes` join at once and nothing goes wrong but with the network.
+    pub fn crowd(seed: u64, nodes: usize, partitions: u16) -> Options {
+        Options {
+            nodes,
+            partitions,
+            volatile: false,
+            own_keys: 1,
+            late_one_in: 200,
+            council: Council::CALM,
+            ..Options::of_seed(seed)
+        }
+    }
+
     /// Whether rings are chosen under [`Council::STORM`].
     pub fn is_stormy(&self) -> bool {
         self.council.unrest

@@ -5,10 +5,11 @@
 //!
 //! Beside this file, one question each: `boot` how a node starts, acts and crashes · `network` what becomes of
 //! messages, and who is heard by whom · `nemesis` what goes wrong · `operator` who joins and leaves · `upheaval` who goes
-//! by force · `client` who reads and writes.
+//! by force · `client` who reads and writes · `mass` how many join at once.
 
 mod boot;
 mod client;
+mod mass;
 mod nemesis;
 mod network;
 mod operator;

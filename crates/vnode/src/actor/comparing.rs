@@ -44,6 +44,7 @@ fn with_place<'a>(
 ) -> Option<&'a mut Comparison> {
     let wants = |c: &&mut Comparison| !c.is_done() && !c.is_resting(cx.now_ms);
     let comparison = comparison.filter(wants);
+    place.take_if(|place| !place.is_for(turn));
     match &comparison {
         None => *place = None,
         Some(_) if place.is_none() => *place = cx.take_out(turn, copy),
@@ -427,8 +428,9 @@ impl Actor {
             cx,
             (Turn::CatchUp, self.id),
         );
+        let turn = self.repair.place_wanted();
         let repair = self.repair.exchange.as_mut().filter(|_| !is_held);
-        let repair = with_place(repair, &mut self.repair.place, cx, (Turn::Repair, self.id));
+        let repair = with_place(repair, &mut self.repair.place, cx, (turn, self.id));
         for comparison in proofs.chain(catch_up).chain(repair) {
             if let Err(error) = comparison.pump(cx, contents, &mut self.ids, effects) {
                 effects.push(Effect::Warn(error.to_string()));

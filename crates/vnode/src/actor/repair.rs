@@ -12,7 +12,7 @@ use rkv_ring::NodeName;
 use super::{Actor, Cx, Effect};
 use crate::compare::{Aim, Comparison};
 use crate::phase::Phase;
-use crate::places::Place;
+use crate::places::{Place, Turn};
 
 /// How long to wait after an exchange that was given up.
 const REST_MS: u64 = 500;
@@ -74,6 +74,15 @@ impl Repair {
     /// How many slots are known to differ from a peer's now.
     pub(crate) fn divergence(&self) -> u64 {
         self.exchange.as_ref().map_or(0, Comparison::slots)
+    }
+
+    /// What the exchange under way wants a place for.
+    pub(super) fn place_wanted(&self) -> Turn {
+        let is_routine = |c: &Comparison| !c.has_walked() && !self.asked_for.contains(&c.with);
+        match self.exchange.as_ref().is_some_and(is_routine) {
+            true => Turn::Look,
+            false => Turn::Repair,
+        }
     }
 
     /// Whether the exchange under way was asked for, or has found something to mend: people want to see it.
