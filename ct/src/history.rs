@@ -175,6 +175,8 @@ pub struct PutRecord {
     pub began_ms: u64,
     /// When and how it ended.
     pub end: Option<(u64, Put)>,
+    /// What was wrong meanwhile with who took part in it.
+    pub amid: Vec<&'static str>,
 }
 
 /// One get.
@@ -244,16 +246,18 @@ impl History {
             at_ms,
             began_ms: now_ms,
             end: None,
+            amid: Vec::new(),
         });
         self.writing.insert(key.to_owned(), number);
         Some(number)
     }
 
-    /// A put ended.
-    pub fn put_ends(&mut self, number: u64, now_ms: u64, how: Put) {
+    /// A put ended; `amid`: what was wrong meanwhile with who took part in it.
+    pub fn put_ends(&mut self, number: u64, now_ms: u64, how: Put, amid: Vec<&'static str>) {
         let put = &mut self.puts[number as usize];
         assert!(put.end.is_none(), "a put ends once");
         put.end = Some((now_ms, how));
+        put.amid = amid;
     }
 
     /// A get begins.
@@ -312,9 +316,28 @@ impl History {
 
     /// Acknowledged puts and deletes.
     pub fn acknowledged(&self) -> u64 {
+        self.all_acknowledged().count() as u64
+    }
+
+    /// Those of them that fell within a fault.
+    pub fn amid_fault(&self) -> u64 {
+        let amid = |put: &&PutRecord| !put.amid.is_empty();
+        self.all_acknowledged().filter(amid).count() as u64
+    }
+
+    /// How many of them while what was wrong; one may count more than once.
+    pub fn written_amid(&self) -> BTreeMap<&'static str, u64> {
+        let mut amid = BTreeMap::new();
+        for what in self.all_acknowledged().flat_map(|put| &put.amid) {
+            *amid.entry(*what).or_default() += 1;
+        }
+        amid
+    }
+
+    fn all_acknowledged(&self) -> impl Iterator<Item = &PutRecord> {
         let acknowledged =
             |put: &&PutRecord| matches!(put.end, Some((_, Put::Acknowledged { .. })));
-        self.puts.iter().filter(acknowledged).count() as u64
+        self.puts.iter().filter(acknowledged)
     }
 
     /// The newest version of each key that was acknowledged.

@@ -10,7 +10,7 @@
 //! its target · `floors` what a flush means for it · `listing` the keys that it holds · `comparing` exchanges with peers ·
 //! `coming_back` a copy after a restart · `repair` one that serves · `shrinking` what has ended · `reaping` traces of what was deleted · `leaving` one out of
 //! the row · `ring_change` what a new ring means for it · `absorbing` another cluster's data ·
-//! `ids` whose request an answer is for.
+//! `ids` whose request an answer is for · `step` in which steps of transfers it is.
 
 mod absorbing;
 mod backoff;
@@ -30,6 +30,7 @@ mod receiving;
 mod repair;
 mod ring_change;
 mod shrinking;
+mod step;
 mod writes;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -49,6 +50,7 @@ use crate::vnode::Vnode;
 pub use absorbing::Lift;
 pub use event::{Asked, Cx, Effect, Event, QuietAt, ReplyTo};
 pub use ids::{Ids, asking_copy};
+pub use step::Step;
 pub use writes::phase_key;
 
 use floors::Sweep;

@@ -200,6 +200,11 @@ impl HintDrain {
         Ok(())
     }
 
+    /// Whether an answer to `id` is meant for it.
+    pub fn is_about(&self, id: RequestId) -> bool {
+        self.awaited.contains_key(&id)
+    }
+
     /// For people: what a target was given so far.
     pub fn progress(&self, to: &NodeName) -> Option<&Progress> {
         self.progress.get(to)

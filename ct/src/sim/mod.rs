@@ -4,10 +4,11 @@
 //! seed, so the same seed lives the same life and gives the same trace digest.
 //!
 //! In reading order: [`options`] what kind of life a seed has · [`world`] how it is lived · [`node`] one node ·
-//! [`disk`] what survives a crash.
+//! [`disk`] what survives a crash · [`occurrence`] what must have occurred in a run.
 
 pub mod disk;
 pub mod node;
+pub mod occurrence;
 pub mod options;
 pub mod world;
 

@@ -1,6 +1,5 @@
 //! This file answers: what is one simulated node, and what does it wish for?
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -97,17 +96,22 @@ pub struct SimRingFile {
     /// The state saved last.
     pub saved: Arc<Mutex<Option<Stored>>>,
     /// Effects that may still be carried out before the crash; shared with [`Crashing`].
-    pub left: Arc<AtomicU64>,
+    pub mortal: Arc<Mortal>,
     /// Told what was saved.
     pub wishes: Arc<Mutex<Vec<Wish>>>,
 }
 
 impl RingStore for SimRingFile {
     fn save(&mut self, stored: &Stored) -> Result<(), String> {
-        if !spend(&self.left) {
+        let mut saved = self.saved.lock();
+        if !self
+            .mortal
+            .spend(|| news(saved.as_ref(), stored).to_owned())
+        {
             return Err("crashed".to_owned());
         }
-        *self.saved.lock() = Some(stored.clone());
+        *saved = Some(stored.clone());
+        drop(saved);
         self.wishes
             .lock()
             .push(Wish::Saved(Box::new(stored.clone())));
@@ -115,10 +119,60 @@ impl RingStore for SimRingFile {
     }
 }
 
-/// Takes one effect from what may still be carried out.
-fn spend(left: &AtomicU64) -> bool {
-    let spent = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-    spent.is_ok()
+/// What `after` has that `before` has not.
+fn news(before: Option<&Stored>, after: &Stored) -> &'static str {
+    let Some(before) = before.filter(|before| before.ring.id() == after.ring.id()) else {
+        return "saving a ring";
+    };
+    if before.acceptor.accepted != after.acceptor.accepted {
+        "saving a proposal"
+    } else if before.acceptor != after.acceptor {
+        "saving a promise"
+    } else {
+        "saving a request to join"
+    }
+}
+
+/// How many effects a keeper may still carry out, and which one it did not live to.
+pub struct Mortal {
+    left: AtomicU64,
+    died_before: Mutex<Option<String>>,
+}
+
+impl Default for Mortal {
+    fn default() -> Mortal {
+        Mortal {
+            left: AtomicU64::new(u64::MAX),
+            died_before: Mutex::default(),
+        }
+    }
+}
+
+impl Mortal {
+    /// How many are left.
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// So many are left from now on.
+    pub fn leave(&self, left: u64) {
+        self.left.store(left, Ordering::Relaxed);
+    }
+
+    /// Before which effect it died, if it did.
+    pub fn died_before(&self) -> Option<String> {
+        self.died_before.lock().clone()
+    }
+
+    /// Takes one effect from what is left; `what` names it, should it be the one that is not lived to.
+    fn spend(&self, what: impl FnOnce() -> String) -> bool {
+        let left = &self.left;
+        let spent = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        if spent.is_err() {
+            self.died_before.lock().get_or_insert_with(what);
+        }
+        spent.is_ok()
+    }
 }
 
 /// The keeper's way out, which ends in the middle of a step when the node is to crash there.
@@ -126,54 +180,53 @@ pub struct Crashing<'a> {
     /// The engine behind it.
     pub engine: &'a Engine,
     /// Effects that may still be carried out.
-    pub left: &'a AtomicU64,
-    /// Set when one was suppressed: the node died there.
-    pub crashed: Cell<bool>,
+    pub mortal: &'a Mortal,
 }
 
 impl Crashing<'_> {
-    fn goes_on(&self) -> bool {
-        let goes_on = spend(self.left);
-        if !goes_on {
-            self.crashed.set(true);
-        }
-        goes_on
+    fn goes_on(&self, what: &str) -> bool {
+        self.mortal.spend(|| what.to_owned())
     }
 }
 
 impl Outward for Crashing<'_> {
     fn send(&self, to: Target, message: ClusterMessage) {
-        if self.goes_on() {
+        let name = || {
+            let body = format!("{:?}", message.body);
+            let mut words = body.split([' ', '(']);
+            words.next().unwrap_or_default().to_owned()
+        };
+        if self.mortal.spend(name) {
             self.engine.send(to, message);
         }
     }
 
     fn adopt(&self, ring: Arc<Ring>) {
-        if self.goes_on() {
+        if self.goes_on("adopt") {
             self.engine.adopt(ring);
         }
     }
 
     fn answer(&self, id: u64, result: Result<AdminReply, Refusal>) {
-        if self.goes_on() {
+        if self.goes_on("answer") {
             self.engine.answer(id, result);
         }
     }
 
     fn publish(&self, facts: Facts) {
-        if self.goes_on() {
+        if self.goes_on("publish") {
             self.engine.publish(facts);
         }
     }
 
     fn left(&self) {
-        if self.goes_on() {
+        if self.goes_on("left") {
             self.engine.left();
         }
     }
 
     fn warn(&self, text: String) {
-        if self.goes_on() {
+        if self.goes_on("warn") {
             self.engine.warn(text);
         }
     }
@@ -188,7 +241,7 @@ pub struct Running {
     /// What it wished for.
     pub wishes: Arc<Mutex<Vec<Wish>>>,
     /// Effects of its keeper that may still be carried out.
-    pub effects_left: Arc<AtomicU64>,
+    pub mortal: Arc<Mortal>,
 }
 
 /// One node through all its boots.

@@ -5,15 +5,20 @@
 //!
 //! Beside this file, one question each: `boot` how a node starts, acts and crashes · `network` what becomes of
 //! messages, and who is heard by whom · `nemesis` what goes wrong · `operator` who joins and leaves · `upheaval` who goes
-//! by force · `client` who reads and writes · `mass` how many join at once.
+//! by force · `client` who reads and writes · `mass` how many join at once · `amid` whether a write is within a fault ·
+//! `tally` what is counted.
 
+mod amid;
 mod boot;
 mod client;
 mod mass;
 mod nemesis;
 mod network;
 mod operator;
+mod tally;
 mod upheaval;
+
+pub use amid::AMID;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +35,7 @@ use crate::check::Observer;
 use crate::history::History;
 use crate::sim::disk::SimDisk;
 use crate::sim::node::SimNode;
+use crate::sim::occurrence::written_amid;
 use crate::sim::options::{Council, Options};
 
 /// What a life came to.
@@ -41,8 +47,10 @@ pub struct Outcome {
     pub violation: Option<String>,
     /// Steps taken.
     pub steps: u64,
-    /// Requests acknowledged.
+    /// Writes acknowledged.
     pub acknowledged: u64,
+    /// Those of them that fell within a fault.
+    pub amid_fault: u64,
     /// The highest epoch.
     pub epochs: u64,
     /// Whether more disks were lost at once than the promises about data speak of.
@@ -130,6 +138,8 @@ pub struct World {
     rumours: BTreeMap<(usize, usize), u64>,
     trace: Xxh3,
     occurred: BTreeMap<String, u64>,
+    /// How often something went wrong with whom.
+    struck: amid::Struck,
     steps: u64,
     epochs: u64,
     healed: bool,
@@ -168,6 +178,7 @@ impl World {
             rumours: BTreeMap::new(),
             trace: Xxh3::new(),
             occurred: BTreeMap::new(),
+            struck: amid::Struck::of(options.nodes),
             steps: 0,
             epochs: 0,
             healed: false,
@@ -233,16 +244,21 @@ impl World {
                 }
             }
         }
+        let history = self.history.lock();
         Outcome {
             digest: self.trace.digest(),
             violation,
             steps: self.steps,
-            acknowledged: self.history.lock().acknowledged(),
+            acknowledged: history.acknowledged(),
+            amid_fault: history.amid_fault(),
             epochs: self.epochs,
             excused: self.observer.is_excused(),
             occurred: {
                 let mut occurred = self.occurred;
                 occurred.insert("reaped".to_owned(), self.observer.reaped());
+                for (what, writes) in history.written_amid() {
+                    occurred.insert(written_amid(what), writes);
+                }
                 occurred
             },
         }

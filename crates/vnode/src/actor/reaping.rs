@@ -56,6 +56,11 @@ impl Reaping {
         self.cursor.is_some()
     }
 
+    /// Whether proof is being collected.
+    pub(super) fn is_proving(&self) -> bool {
+        self.proof.is_some()
+    }
+
     /// The copy was compared with all that `with` holds, from `began_ms` on.
     pub(super) fn compared(&mut self, with: &NodeName, began_ms: u64) {
         if let Some(proof) = self.proof.as_mut()

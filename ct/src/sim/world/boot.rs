@@ -1,8 +1,6 @@
 //! This file answers: how does a node start, act and crash?
 
-use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rand::RngExt;
@@ -20,9 +18,10 @@ use rkv_wire::message::Message;
 
 use super::{Happening, TICK_MS, World};
 use crate::sim::disk::Crash;
-use crate::sim::node::{Crashing, NodeWorld, Running, SimRingFile, WALL_START_MS, Wish};
+use crate::sim::node::{Crashing, Mortal, NodeWorld, Running, SimRingFile, WALL_START_MS, Wish};
+use crate::sim::occurrence::death_before;
 
-const MAX_DRIFT_MS: u64 = 500;
+pub(super) const MAX_DRIFT_MS: u64 = 500;
 /// Longer than any request lasts, its latest message included.
 const DELETE_GRACE_MS: u64 = 3_000;
 /// One in how many jobs keeps a disk busy for longer, and for how long.
@@ -49,10 +48,10 @@ impl World {
         *self.nodes[node].ring_file.lock() = Some(stored.clone());
         let wishes: Arc<Mutex<Vec<Wish>>> = Arc::default();
         let engine = self.engine(node, &stored, beginning, &wishes);
-        let effects_left = Arc::new(AtomicU64::new(u64::MAX));
+        let mortal = Arc::new(Mortal::default());
         let file = SimRingFile {
             saved: self.nodes[node].ring_file.clone(),
-            left: effects_left.clone(),
+            mortal: mortal.clone(),
             wishes: wishes.clone(),
         };
         let config = self.config(node, boot);
@@ -62,7 +61,7 @@ impl World {
             engine,
             keeper: Keeper::new(machine, Box::new(file)),
             wishes,
-            effects_left,
+            mortal,
         });
         self.with(node, |_| ());
         let jitter = self.rng.random_range(0..TICK_MS);
@@ -239,22 +238,21 @@ impl World {
         let Some(mut running) = self.nodes[node].running.take() else {
             return;
         };
-        let left = running.effects_left.load(Ordering::Relaxed);
+        let mortal = running.mortal.clone();
         if !(self.is_troubled() && self.may_crash()) {
-            running.effects_left.store(u64::MAX, Ordering::Relaxed);
-        } else if left > council.dies_within {
-            let drawn = self.rng.random_range(0..council.dies_within);
-            running.effects_left.store(drawn, Ordering::Relaxed);
+            mortal.leave(u64::MAX);
+        } else if mortal.left() > council.dies_within {
+            mortal.leave(self.rng.random_range(0..council.dies_within));
         }
         let crashing = Crashing {
             engine: &running.engine.clone(),
-            left: &running.effects_left.clone(),
-            crashed: Cell::new(false),
+            mortal: &mortal,
         };
         running.keeper.step(self.now(), event, &crashing);
         self.nodes[node].running = Some(running);
         self.with(node, |_| ());
-        if crashing.crashed.get() {
+        if let Some(what) = mortal.died_before() {
+            self.count(death_before(&what));
             self.crash(node, Crash::Kill);
             let after = self.rng.random_range(council.back_ms.0..council.back_ms.1);
             self.push(after, Happening::Start { node });
@@ -265,10 +263,12 @@ impl World {
         self.note(6, node);
         self.tell(|| format!("{} crashes: {how:?}", self.nodes[node].name));
         self.count(format!("crash {how:?}"));
-        let Some(running) = self.nodes[node].running.take() else {
+        if self.nodes[node].running.is_none() {
             return;
-        };
-        drop(running);
+        }
+        self.struck.strike(node);
+        self.count_steps(node);
+        self.nodes[node].running = None;
         // What waited for the process is lost with it; the disk goes on being synced.
         for waiting in self.paused.remove(&node).unwrap_or_default() {
             if let Happening::DiskSync { .. } = waiting {
@@ -288,6 +288,7 @@ impl World {
     /// The process stands still: what happens to it waits.
     pub(super) fn pause(&mut self, node: usize, for_ms: u64) {
         self.tell(|| format!("{} pauses for {for_ms} ms", self.nodes[node].name));
+        self.struck.strike(node);
         self.paused.entry(node).or_default();
         self.gossip_round(node);
         self.push(for_ms, Happening::Resume { node });

@@ -197,12 +197,15 @@ impl World {
         self.tell(|| format!("{} puts {number} to {key}", self.nodes[node].name));
         let (history, clock) = (self.history.clone(), self.now_ms.clone());
         let trace = self.options.trace;
+        let judged = self.judged(node, key);
         let done = Box::new(move |result: Result<_, KvError>| {
             let at = clock.load(Ordering::Relaxed);
             if trace {
                 println!("{at:>7} put {number} ends {result:?}");
             }
-            history.lock().put_ends(number, at, Put::of(result));
+            history
+                .lock()
+                .put_ends(number, at, Put::of(result), judged.wrong());
         });
         let write = if delete {
             Write::Delete

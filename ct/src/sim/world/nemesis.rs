@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 
+use super::boot::MAX_DRIFT_MS;
 use super::{Happening, World};
 use crate::sim::disk::Crash;
 
@@ -78,6 +79,8 @@ impl World {
 
     /// A node hears nobody, or is heard by nobody.
     fn isolate(&mut self, node: usize, deaf: bool) {
+        self.count(if deaf { "deaf" } else { "dumb" });
+        self.struck.strike(node);
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
             let (from, to) = if deaf { (other, node) } else { (node, other) };
             self.cut.insert((from, to));
@@ -118,6 +121,8 @@ impl World {
             format!("{} to {} is cut, both ways: {both}", names.0, names.1)
         });
         self.count(if both { "cut both ways" } else { "cut one way" });
+        self.struck.strike(from);
+        self.struck.strike(to);
         self.cut.insert((from, to));
         if both {
             self.cut.insert((to, from));
@@ -148,11 +153,15 @@ impl World {
         });
         let clock = &self.nodes[node].wall_offset_ms;
         clock.store(offset, Ordering::Relaxed);
+        if offset.unsigned_abs() > MAX_DRIFT_MS {
+            self.struck.strike(node);
+        }
     }
 
     /// `at` takes `of` for dead, though it lives.
     fn slander(&mut self, at: usize, of: usize, for_ms: u64) {
         let until = self.now() + for_ms;
+        self.struck.strike(of);
         self.count("false suspicion");
         self.rumours.insert((at, of), until);
         self.push(0, Happening::Look { at, of });

@@ -16,8 +16,12 @@ const LATE_MS: u64 = 1_500;
 
 impl World {
     pub(super) fn send(&mut self, from: usize, to: usize, clock: u64, message: Message) {
-        if self.cut.contains(&(from, to)) || self.rng.random_range(0..100) < self.loss_percent {
+        self.count_flow(from, &message);
+        if self.cut.contains(&(from, to)) {
             return;
+        }
+        if self.rng.random_range(0..100) < self.loss_percent {
+            return self.count("message lost");
         }
         let late_one_in = match &message {
             Message::Cluster(_) => self.council().late_one_in,
@@ -30,6 +34,9 @@ impl World {
         }
         for _ in 0..1 + usize::from(twice) {
             let late = !self.healed && self.rng.random_range(0..late_one_in) == 0;
+            if late {
+                self.count("message late");
+            }
             let most = if late { LATE_MS } else { 5 };
             let after = self.rng.random_range(1..most);
             let envelope = envelope.clone();

@@ -37,6 +37,11 @@ impl World {
         replaces.then(|| self.nodes.len() - 1)
     }
 
+    /// Whether it is about to go.
+    pub(super) fn is_victim(&self, node: usize) -> bool {
+        self.upheaval == Stage::Begun(node)
+    }
+
     /// Whether what was to happen to a member has.
     pub(super) fn upheaval_is_over(&self) -> bool {
         self.options.upheaval.is_none() || self.upheaval == Stage::Done
