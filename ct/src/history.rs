@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rkv_kv::{Ended, KvError};
 use rkv_quorum::Version;
 use rkv_quorum::clock::Stamp;
-use rkv_quorum::outcome::{GetOutcome, PutOutcome};
+use rkv_quorum::object::{Kind, Object};
+use rkv_quorum::outcome::{GetOutcome, PutOutcome, ReplicaResult, ResultWord};
 use rkv_quorum::tally::Role;
 
 /// How a put ended.
@@ -45,6 +46,8 @@ pub enum Got {
     Version(Option<Stamp>),
     /// Read with the vote of a fallback, which promises nothing.
     ByFallback,
+    /// Read though so few had answered whose answers count.
+    TooFew(usize),
     /// No answer.
     Failed,
 }
@@ -53,6 +56,7 @@ impl Got {
     /// What the store's answer means.
     pub fn of(result: Result<GetOutcome, KvError>) -> Got {
         match result {
+            Ok(outcome) if has_too_few(&outcome) => Got::TooFew(votes(&outcome)),
             Ok(outcome) if outcome.replicas.iter().any(|r| r.role == Role::Fallback) => {
                 Got::ByFallback
             }
@@ -61,6 +65,28 @@ impl Got {
         }
     }
 }
+
+/// Answers that may count for r, as far as they show it: of an owner that does not catch up any, of a fallback an object.
+fn votes(outcome: &GetOutcome) -> usize {
+    let is_value = |object: &Object| object.version().kind() == Some(Kind::Value);
+    let is_trace = outcome.object.as_ref().is_some_and(|o| !is_value(o));
+    let votes = |replica: &&ReplicaResult| match (replica.role, &replica.result) {
+        (_, ResultWord::Ok | ResultWord::Stale) => true,
+        (Role::Owner, ResultWord::NotFound) => true,
+        // That something was deleted is an object, too.
+        (Role::Fallback, ResultWord::NotFound) => is_trace,
+        _ => false,
+    };
+    outcome.replicas.iter().filter(votes).count()
+}
+
+/// Whether fewer than r voted. Who answers at once, alone, tells of no replicas.
+fn has_too_few(outcome: &GetOutcome) -> bool {
+    !outcome.replicas.is_empty() && votes(outcome) < R
+}
+
+/// What a get waits for: a majority of three copies.
+const R: usize = 2;
 
 /// What a get saw, whoever voted.
 #[derive(Debug, Clone)]
@@ -250,6 +276,15 @@ impl History {
         });
         self.writing.insert(key.to_owned(), number);
         Some(number)
+    }
+
+    /// Whether the last write of `key` was a delete, begun since then and acknowledged.
+    pub fn is_deleted_since(&self, key: &str, since_ms: u64) -> bool {
+        let last = self.writing.get(key).map(|n| &self.puts[*n as usize]);
+        last.is_some_and(|put| {
+            let is_acknowledged = matches!(put.end, Some((_, Put::Acknowledged { .. })));
+            put.delete && put.began_ms >= since_ms && is_acknowledged
+        })
     }
 
     /// A put ended; `amid`: what was wrong meanwhile with who took part in it.

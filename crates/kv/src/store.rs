@@ -14,6 +14,7 @@ use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
 use rkv_quorum::put::Draft;
 use rkv_quorum::{Get, Put};
 use rkv_ring::{NodeName, Partition, Preflist, Slot};
+use rkv_vnode::Fault;
 use rkv_wire::message::{Answer, Command, CopyState, ServiceId};
 
 use crate::at_once::is_alone;
@@ -203,7 +204,10 @@ impl Engine {
         };
         let (slot, key) = keyspace.locate(key);
         let preflist = view.preflist(view.ring().partition_of(slot));
-        let get = Get::new(policy, preflist);
+        let mut get = Get::new(policy, preflist);
+        if self.host().fault() == Fault::FallbackAbsenceVotes {
+            get = get.counting_absence();
+        }
         let times = self.times(policy.timeout_ms);
         let (host, keyspace) = (self.host().clone(), keyspace.id);
         let done = Box::new(move |result: Result<GetOutcome, _>| {

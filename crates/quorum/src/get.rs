@@ -102,6 +102,7 @@ pub struct Get {
     merged: Option<Object>,
     deadline_ms: u64,
     phase: Phase,
+    absence_votes: bool,
 }
 
 impl Get {
@@ -113,7 +114,15 @@ impl Get {
             merged: None,
             deadline_ms: 0,
             phase: Phase::New,
+            absence_votes: false,
         }
+    }
+
+    /// The same with a known fault, for tests of the checks: a fallback that holds nothing counts as well.
+    #[must_use]
+    pub fn counting_absence(mut self) -> Get {
+        self.absence_votes = true;
+        self
     }
 
     /// How many places are to answer.
@@ -224,8 +233,7 @@ impl Get {
 
     fn decide(&mut self, late: bool, effects: &mut Vec<Effect>) {
         let needed = self.needed();
-        let notfound_ok = self.policy.notfound_ok;
-        let counts = |seat: &Seat<View>| counts_for_r(seat, notfound_ok);
+        let counts = self.counting();
         let answered = self.roster.tally(counts);
         let counted = answered.of(&needed);
         if answered.meets(&needed) || self.is_absent_everywhere(is_absent) {
@@ -294,12 +302,17 @@ impl Get {
     }
 
     fn fail(&mut self, kind: ErrorKind, counted: (usize, usize), effects: &mut Vec<Effect>) {
-        let notfound_ok = self.policy.notfound_ok;
-        let counts = |seat: &Seat<View>| counts_for_r(seat, notfound_ok);
+        let counts = self.counting();
         let replicas = self.roster.results(true, |view| self.word(view), counts);
         let error = QuorumError::new(kind, false, counted, false, replicas);
         effects.push(Effect::Done(Err(error)));
         self.phase = Phase::Lingering;
+    }
+
+    /// Whose answer counts for r.
+    fn counting(&self) -> impl Fn(&Seat<View>) -> bool + Copy + use<> {
+        let (notfound_ok, absence_votes) = (self.policy.notfound_ok, self.absence_votes);
+        move |seat| counts_for_r(seat, notfound_ok, absence_votes)
     }
 
     fn repair(&mut self, effects: &mut Vec<Effect>) {
@@ -338,10 +351,10 @@ impl Get {
     }
 }
 
-fn counts_for_r(seat: &Seat<View>, notfound_ok: bool) -> bool {
+fn counts_for_r(seat: &Seat<View>, notfound_ok: bool, absence_votes: bool) -> bool {
     seat.answer().is_some_and(|view| match view.version {
         Some(_) => !view.catching_up,
-        None => !view.catching_up && notfound_ok && seat.role == Role::Owner,
+        None => !view.catching_up && notfound_ok && (seat.role == Role::Owner || absence_votes),
     })
 }
 

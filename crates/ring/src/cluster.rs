@@ -170,6 +170,8 @@ pub enum Fault {
     MajoritySkipped,
     /// A report of readiness counts for whatever attempt its move is in.
     ActOnOldReady,
+    /// A member that speaks from an older boot than one seen of it is heard, and goes on though it is told.
+    DeadIdentityReused,
 }
 
 /// What can happen to the machine.

@@ -40,4 +40,12 @@ pub enum Fault {
     ReapDespiteHints,
     /// What was deleted is let go of as soon as it is old enough.
     ReapByAgeAlone,
+    /// A fallback that holds no hint of a key votes that there is nothing.
+    FallbackAbsenceVotes,
+    /// A copy that goes leaves its entries behind, and whoever fills the place anew merges into them.
+    MergeIntoLeftover,
+    /// What comes from other copies is not merged when its stamp is too far ahead of the node's own clock.
+    DriftCheckOnMerges,
+    /// A node on an older state of its disk goes on as who it was.
+    DeadIdentityReused,
 }

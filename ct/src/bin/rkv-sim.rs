@@ -40,6 +40,9 @@ fn main() -> ExitCode {
     for seed in from..from + count {
         let mut options = Options::of_seed(seed);
         options.fault = fault;
+        if !options.may_show(fault) {
+            continue;
+        }
         let outcome = World::new(options).live();
         steps += outcome.steps;
         acknowledged += outcome.acknowledged;

@@ -85,6 +85,12 @@ impl Observer {
         self.held.crashed(nodes, at, how, history);
     }
 
+    /// An older state of a node's disk was put back.
+    pub fn put_back(&mut self, nodes: &[SimNode], at: usize) {
+        self.one_ring.put_back(&nodes[at].name);
+        self.votes.put_back(nodes, at);
+    }
+
     /// Whether more disks were lost at once than the promises about data speak of.
     pub fn is_excused(&self) -> bool {
         self.held.is_excused()
@@ -123,6 +129,8 @@ impl Observer {
             };
             let met = self.quorum_meets.step(history, excused);
             self.keep("5 quorum meets", met.err());
+            let voted = self.votes.step(history, now_ms);
+            self.keep("6 votes", voted.err());
             let ordered = self.order.step(history);
             self.keep("7 order", ordered.err());
             let excused = |key: &str| self.held.excuses(key);

@@ -29,6 +29,11 @@ impl OneRing {
         self.chosen(ring)
     }
 
+    /// An older state of its disk was put back: what it routed by since is forgotten.
+    pub fn put_back(&mut self, node: &NodeName) {
+        self.routes_by.remove(node);
+    }
+
     /// A node has a proposal on disk: its vote.
     pub fn saved(&mut self, node: &NodeName, stored: &Stored) -> Result<(), String> {
         let Some(accepted) = &stored.acceptor.accepted else {

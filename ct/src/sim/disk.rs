@@ -107,6 +107,15 @@ impl SimDisk {
         }
     }
 
+    /// What was there once is put back, whatever came since.
+    pub fn put_back(&self, entries: BTreeMap<Bytes, Bytes>) {
+        *self.state.lock() = State {
+            synced: entries.clone(),
+            applied: entries,
+            ..State::default()
+        };
+    }
+
     /// What is readable there now, crash or not.
     pub fn entries(&self) -> BTreeMap<Bytes, Bytes> {
         self.state.lock().applied.clone()

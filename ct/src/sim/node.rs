@@ -252,8 +252,10 @@ pub struct SimNode {
     pub disk: Arc<SimDisk>,
     /// Its ring's files.
     pub ring_file: Arc<Mutex<Option<Stored>>>,
-    /// Boot number, counted and kept on disk.
+    /// How often it was started.
     pub boot: u64,
+    /// The boot number that its folder keeps; a folder that was put back keeps an older one.
+    pub folder_boot: u64,
     /// How many folders it had before.
     pub life: u32,
     /// Its clock's error.

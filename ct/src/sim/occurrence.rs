@@ -12,7 +12,7 @@ use crate::sim::world::AMID;
 pub const ENOUGH_SEEDS: u64 = 2_000;
 
 /// Faults, upheavals and requests.
-const DEEDS: [&str; 30] = [
+const DEEDS: [&str; 33] = [
     "asked Cancel",
     "asked Clear",
     "asked Commit",
@@ -35,12 +35,15 @@ const DEEDS: [&str; 30] = [
     "false suspicion",
     "left",
     "long absence",
+    "old disk",
+    "old disk set aside",
     "message late",
     "message lost",
     "message twice",
     "pause",
     "reaped",
     "ForceReplace",
+    "OldDisk",
     "Rejoin",
     "Replace",
 ];

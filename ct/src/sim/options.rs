@@ -56,15 +56,18 @@ pub enum Upheaval {
     ForceReplace,
     /// It loses its disk and joins under its old name.
     Rejoin,
+    /// An older state of its disk is put back; it is told so, and joins under its old name with none.
+    OldDisk,
 }
 
 impl Upheaval {
-    const ALL: [Upheaval; 5] = [
+    const ALL: [Upheaval; 6] = [
         Upheaval::RemoveLive,
         Upheaval::RemoveDead,
         Upheaval::Replace,
         Upheaval::ForceReplace,
         Upheaval::Rejoin,
+        Upheaval::OldDisk,
     ];
 }
 
@@ -116,7 +119,13 @@ impl Options {
     /// The usual life of `seed`: what differs between lives is drawn from it.
     pub fn of_seed(seed: u64) -> Options {
         // Both with and without a node that leaves: of three nodes, rows of three collapse to two.
-        let upheaval = (seed % 4 == 3).then(|| Upheaval::ALL[(seed / 4 % 5) as usize]);
+        let volatile = seed % 5 == 4;
+        let upheaval = (seed % 4 == 3).then(|| Upheaval::ALL[(seed / 4 % 6) as usize]);
+        // Where nothing is kept there is nothing to put back.
+        let upheaval = upheaval.map(|upheaval| match upheaval {
+            Upheaval::OldDisk if volatile => Upheaval::Rejoin,
+            upheaval => upheaval,
+        });
         let nodes = match upheaval {
             None => 3 + (seed / 4 % 2) as usize,
             // Three are left, or four and one that comes.
@@ -131,7 +140,7 @@ impl Options {
             seed,
             nodes,
             partitions: 8,
-            volatile: seed % 5 == 4,
+            volatile,
             fault: Fault::None,
             trouble_ms: if long_absence { 28_000 } else { 14_000 },
             settle_within_ms: 90_000,
@@ -164,6 +173,16 @@ impl Options {
             late_one_in: 200,
             council: Council::CALM,
             ..Options::of_seed(seed)
+        }
+    }
+
+    /// Whether `fault` may show: a forgotten promise only does in a storm, an older disk only where one is put back.
+    pub fn may_show(&self, fault: Fault) -> bool {
+        match fault {
+            Fault::PromiseNotPersisted => self.is_stormy(),
+            Fault::DeadIdentityReused => self.upheaval == Some(Upheaval::OldDisk),
+            Fault::ReapDespiteHints => self.long_absence,
+            _ => true,
         }
     }
 

@@ -101,6 +101,10 @@ enum Happening {
         node: usize,
         number: u32,
     },
+    /// The folder of the node that is to lose its present is exchanged for an older one.
+    PutBack {
+        node: usize,
+    },
     Client,
     Nemesis,
     Rumour,
@@ -152,8 +156,12 @@ pub struct World {
     observer: Observer,
     operator: operator::Operator,
     upheaval: upheaval::Stage,
-    /// Whether the one long absence has begun.
-    was_absent: bool,
+    /// An older state of a folder, until it is put back.
+    backup: Option<upheaval::Backup>,
+    /// Who runs on such.
+    was_put_back: Option<usize>,
+    /// When the one long absence began, if it has, and when it ends.
+    absence: Option<(u64, u64)>,
 }
 
 const TICK_MS: u64 = 50;
@@ -189,7 +197,9 @@ impl World {
             observer: Observer::default(),
             operator: operator::Operator::default(),
             upheaval: upheaval::Stage::default(),
-            was_absent: false,
+            backup: None,
+            was_put_back: None,
+            absence: None,
             options,
         };
         for node in 0..world.options.nodes {
@@ -199,6 +209,7 @@ impl World {
                 disk: Arc::new(SimDisk::new(world.options.volatile)),
                 ring_file: Arc::default(),
                 boot: 0,
+                folder_boot: 0,
                 life: 0,
                 wall_offset_ms: Arc::new(AtomicI64::new(offset)),
                 running: None,
@@ -406,6 +417,7 @@ impl World {
             Happening::Start { node } => self.start(node),
             Happening::Resume { node } => self.resume(node),
             Happening::OwnKey { node, number } => self.own_key(node, number),
+            Happening::PutBack { node } => self.put_back(node),
             Happening::Client => self.client(),
             Happening::Nemesis => self.nemesis(),
             Happening::Rumour => self.rumour(),

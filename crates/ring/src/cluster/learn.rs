@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::message::{Body, ClusterMessage, EncodedRing, Facts};
-use super::{AGAIN_MS, Cluster, Effect, Target};
+use super::{AGAIN_MS, Cluster, Effect, Fault, Target};
 use crate::claimant::Acceptor;
 use crate::member::{Incarnation, NodeName};
 use crate::ring::{Epoch, Ring, RingDigest, RingId, outranks};
@@ -91,7 +91,7 @@ impl Cluster {
             return false;
         }
         let seen = self.learner.boots.entry(incarnation).or_insert(boot);
-        if *seen <= boot {
+        if *seen <= boot || self.config.fault == Fault::DeadIdentityReused {
             *seen = boot;
             return true;
         }

@@ -50,6 +50,12 @@ impl Actor {
     pub(super) fn above(&self, cx: &Cx<'_>, key: &[u8], entry: Bytes) -> Option<Bytes> {
         match cx.settings.fault {
             Fault::MergeIgnoresFloor => Some(entry),
+            Fault::DriftCheckOnMerges
+                if self.vnode.nature(&entry).newest
+                    > cx.wall_ms.saturating_add(cx.settings.max_drift_ms) << 16 =>
+            {
+                None
+            }
             _ => self.holding.above(key, entry),
         }
     }

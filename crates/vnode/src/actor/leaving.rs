@@ -110,8 +110,10 @@ impl Actor {
         }
         self.leaving.dropping = true;
         self.leaving.begin_proof();
-        let token = self.holding.drop_all(Space::Data, effects);
-        self.then.push_back((token, Then::Nothing));
+        if cx.settings.fault != Fault::MergeIntoLeftover {
+            let token = self.holding.drop_all(Space::Data, effects);
+            self.then.push_back((token, Then::Nothing));
+        }
         self.enter(cx, Phase::Absent, Then::Nothing, effects);
     }
 

@@ -142,7 +142,11 @@ impl Actor {
             self.incoming = Some(incoming(None));
             return self.answer_open(from, session, Ok(None), effects);
         }
-        let kept = (resume && self.is_left_by(&from, since)).then(|| self.holding.totals());
+        let keeps = match cx.settings.fault {
+            Fault::MergeIntoLeftover => true,
+            _ => resume && self.is_left_by(&from, since),
+        };
+        let kept = keeps.then(|| self.holding.totals());
         if kept.is_none() {
             let token = self.holding.drop_all(Space::Data, effects);
             self.then.push_back((token, Then::Nothing));

@@ -34,6 +34,7 @@ impl World {
             return;
         }
         self.nodes[node].boot += 1;
+        self.nodes[node].folder_boot += 1;
         let boot = self.nodes[node].boot;
         self.note(4, node);
         self.tell(|| format!("{} starts, boot {boot}", self.nodes[node].name));
@@ -77,7 +78,7 @@ impl World {
                     | u128::from(self.nodes[node].life) << 16
                     | (node as u128 + 1),
             ),
-            boot: self.nodes[node].boot,
+            boot: self.nodes[node].folder_boot,
             addresses: addresses(&name),
             zone: None,
             weight: 1.0,
@@ -160,6 +161,7 @@ impl World {
                 Fault::PromiseNotPersisted => cluster::Fault::PromiseNotPersisted,
                 Fault::MajoritySkipped => cluster::Fault::MajoritySkipped,
                 Fault::ActOnOldReady => cluster::Fault::ActOnOldReady,
+                Fault::DeadIdentityReused => cluster::Fault::DeadIdentityReused,
                 _ => cluster::Fault::None,
             },
             ..Config::default()
@@ -223,6 +225,7 @@ impl World {
                 self.epochs = self.epochs.max(ring.epoch.0);
                 self.observer.adopted(&self.nodes[node].name, &ring);
             }
+            Wish::Left if self.is_put_back(node) => self.set_aside(node),
             Wish::Left => {
                 self.count("left");
                 self.nodes[node].left = true;

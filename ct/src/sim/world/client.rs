@@ -39,7 +39,11 @@ impl World {
         if flush_one_in > 0 && self.rng.random_range(0..flush_one_in) == 0 {
             return self.flush(node);
         }
-        let key = format!("k{}", self.rng.random_range(0..self.options.keys));
+        let number = self.rng.random_range(0..self.options.keys);
+        let key = format!("k{number}");
+        if let Some(since_ms) = self.forsakes(number) {
+            return self.forsake(node, &key, since_ms);
+        }
         match self.rng.random_range(0..20) {
             0..9 => self.get(node, &key),
             9 => self.put(node, &key, true, None),
@@ -53,6 +57,24 @@ impl World {
                 let at_ms = self.draw_deadline();
                 self.expire(node, &key, Some(at_ms));
             }
+        }
+    }
+
+    /// While a node is away for long, some keys are given up: what is deleted and left alone is what may be let go of. Since when
+    /// that of `number` is.
+    fn forsakes(&self, number: u32) -> Option<u64> {
+        let (since_ms, until_ms) = self.absence?;
+        let is_given_up = number < self.options.keys / 3;
+        (is_given_up && self.now() < until_ms).then_some(since_ms)
+    }
+
+    /// It is deleted, once, and only read from then on.
+    fn forsake(&mut self, node: usize, key: &str, since_ms: u64) {
+        let is_deleted = self.history.lock().is_deleted_since(key, since_ms);
+        if is_deleted {
+            self.get(node, key);
+        } else {
+            self.put(node, key, true, None);
         }
     }
 

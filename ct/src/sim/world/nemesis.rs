@@ -22,7 +22,7 @@ impl World {
             return;
         }
         let node = self.rng.random_range(0..self.nodes.len());
-        if self.options.long_absence && !self.was_absent && self.now() >= ABSENT_FROM_MS {
+        if self.options.long_absence && self.absence.is_none() && self.now() >= ABSENT_FROM_MS {
             self.leave_alone(node);
         }
         let other = self.rng.random_range(0..self.nodes.len());
@@ -47,7 +47,7 @@ impl World {
     /// A node is away for so long that what is deleted meanwhile could be let go of.
     fn leave_alone(&mut self, node: usize) {
         if self.all_run() && self.may_crash() {
-            self.was_absent = true;
+            self.absence = Some((self.now(), self.now() + ABSENT_MS));
             self.count("long absence");
             self.crash(node, Crash::Kill);
             self.push(ABSENT_MS, Happening::Start { node });

@@ -3,9 +3,13 @@
 //! One such thing in a life, begun while others go wrong. What of the victim's disk is gone is told to the observer, as
 //! with any disk that forgets.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use rand::RngExt;
-use rkv_ring::cluster::AdminRequest;
+use rkv_ring::cluster::{AdminRequest, Stored};
 use rkv_ring::{NodeName, Status};
+use rkv_vnode::Fault;
 
 use super::operator::COMMIT;
 use super::{Happening, World};
@@ -16,6 +20,18 @@ use crate::sim::options::Upheaval;
 const FROM_MS: u64 = 5_000;
 /// How long a victim stays dead, from and to.
 const DEAD_MS: (u64, u64) = (2_000, 7_000);
+
+/// How long a node lives on before its folder is exchanged for what it was.
+const LIVES_ON_MS: (u64, u64) = (1_500, 4_000);
+/// A folder is not exchanged while others have lost theirs: after so long it is tried again.
+const EXCHANGE_AGAIN_MS: u64 = 300;
+
+/// A folder as it once was.
+pub(super) struct Backup {
+    entries: BTreeMap<Bytes, Bytes>,
+    ring: Option<Stored>,
+    boot: u64,
+}
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,7 +104,56 @@ impl World {
                 self.nodes[victim].life += 1;
                 self.push(dead_ms / 2, Happening::Start { node: victim });
             }
+            Upheaval::OldDisk => {
+                let node = &self.nodes[victim];
+                self.backup = Some(Backup {
+                    entries: node.disk.entries(),
+                    ring: node.ring_file.lock().clone(),
+                    boot: node.folder_boot,
+                });
+                self.crash(victim, Crash::Kill);
+                // It is started more than once since: a folder that was started once since is not told from this one.
+                self.nodes[victim].folder_boot += 1;
+                self.push(dead_ms / 4, Happening::Start { node: victim });
+                let after = self.rng.random_range(LIVES_ON_MS.0..LIVES_ON_MS.1);
+                self.push(dead_ms / 4 + after, Happening::PutBack { node: victim });
+            }
         }
+    }
+
+    /// The folder of `node` becomes what it once was, boot number and ring and all.
+    pub(super) fn put_back(&mut self, node: usize) {
+        if !(self.all_run() && self.may_lose()) {
+            return self.push(EXCHANGE_AGAIN_MS, Happening::PutBack { node });
+        }
+        let Some(backup) = self.backup.take() else {
+            return;
+        };
+        self.tell(|| format!("{} gets an older folder back", self.nodes[node].name));
+        self.count("old disk");
+        self.crash(node, Crash::Wiped);
+        let sim = &mut self.nodes[node];
+        sim.disk.put_back(backup.entries);
+        *sim.ring_file.lock() = backup.ring;
+        sim.folder_boot = backup.boot;
+        self.observer.put_back(&self.nodes, node);
+        self.was_put_back = Some(node);
+        let dead_ms = self.rng.random_range(DEAD_MS.0 / 4..DEAD_MS.1 / 4);
+        self.push(dead_ms, Happening::Start { node });
+    }
+
+    /// Whether `node` runs on an older state of its folder.
+    pub(super) fn is_put_back(&self, node: usize) -> bool {
+        self.was_put_back == Some(node) && self.nodes[node].life == 0
+    }
+
+    /// It was told that others have seen a later boot: its folder is set aside, and it joins anew under its name.
+    pub(super) fn set_aside(&mut self, node: usize) {
+        self.count("old disk set aside");
+        self.crash(node, Crash::Wiped);
+        *self.nodes[node].ring_file.lock() = None;
+        self.nodes[node].life += 1;
+        self.push(EXCHANGE_AGAIN_MS, Happening::Start { node });
     }
 
     /// Whether the promises allow that a disk is lost now, and no copy that may have lost something needs it.
@@ -124,10 +189,12 @@ impl World {
         };
         let joiner = match upheaval {
             Upheaval::Rejoin => Some(victim),
+            Upheaval::OldDisk => (self.nodes[victim].life > 0).then_some(victim),
             _ => self.spare(),
         };
         match (step % 4, joiner) {
             (0, Some(joiner)) => Some((joiner, AdminRequest::Join { peer })),
+            (_, None) if upheaval == Upheaval::OldDisk => None,
             (3, _) => Some((at, COMMIT)),
             (_, _) => match upheaval {
                 Upheaval::RemoveLive | Upheaval::RemoveDead => {
@@ -137,7 +204,7 @@ impl World {
                     let (with, force) = (with(self), upheaval == Upheaval::ForceReplace);
                     Some((at, AdminRequest::Replace { node, with, force }))
                 }
-                Upheaval::Rejoin => None,
+                Upheaval::Rejoin | Upheaval::OldDisk => None,
             },
         }
     }
@@ -157,7 +224,12 @@ impl World {
             Upheaval::Replace => {
                 member.is_none_or(|m| matches!(m.status, Status::Leaving | Status::Exiting))
             }
-            Upheaval::Rejoin => {
+            // With the fault of that name nobody tells it.
+            Upheaval::OldDisk if self.options.fault == Fault::DeadIdentityReused => {
+                self.is_put_back(victim) && self.nodes[victim].running.is_some()
+            }
+            Upheaval::OldDisk if self.nodes[victim].life == 0 => false,
+            Upheaval::Rejoin | Upheaval::OldDisk => {
                 member.is_some_and(|m| m.incarnation == self.identity(victim).incarnation)
             }
             _ => member.is_none(),
