@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use rand::{Rng, RngExt, SeedableRng};
@@ -15,7 +15,11 @@ use serde_json::json;
 use super::fleet::{Fleet, Member};
 use super::refilled::Losses;
 use super::told::Told;
+use super::waiting::{AT_ONCE, holds_within, rest};
 use crate::processes::Node;
+
+/// How long a node that has left may take to end when it is started.
+const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 
 /// What can happen to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,21 +189,10 @@ impl Disturber<'_> {
 pub fn start_again(node: &mut Node) -> Result<()> {
     let started = node.start();
     if started.is_err() {
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(5) {
-            if node.ended().is_some_and(|status| status.success()) {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        let ends_well = || node.ended().is_some_and(|status| status.success());
+        if holds_within(LEAVES_WITHIN, AT_ONCE, ends_well) {
+            return Ok(());
         }
     }
     started
-}
-
-/// Waits that long, or until `stop`.
-pub fn rest(lasts: Duration, stop: &AtomicBool) {
-    let begun = Instant::now();
-    while begun.elapsed() < lasts && !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

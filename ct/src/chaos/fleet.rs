@@ -9,13 +9,13 @@ use anyhow::{Result, anyhow};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 
+use super::waiting::{NOW_AND_THEN, within};
 use crate::processes::{Node, Processes};
 
 /// How long a request of an operator is repeated that nobody could answer.
 const ASKED_FOR: Duration = Duration::from_secs(20);
 /// How long a node may still be asked that is no member any more.
 const LEAVES_WITHIN: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// One node, dead or alive.
 pub struct Member {
@@ -149,11 +149,12 @@ impl Fleet {
         let begun = Instant::now();
         let mut last = Value::Null;
         let mut asked = String::new();
-        for at in 0.. {
-            let calm = self.calm();
+        let mut at = 0..;
+        let answered = within(ASKED_FOR, NOW_AND_THEN, || {
+            let (at, calm) = (at.next().unwrap_or_default(), self.calm());
             if let Some(member) = calm.get(at % calm.len().max(1)) {
                 match ask_of(member, args) {
-                    Ok(document) => return Ok(document),
+                    Ok(document) => return Some(Some(document)),
                     Err(refused) => last = refused,
                 }
                 asked.clone_from(&member.name);
@@ -164,12 +165,11 @@ impl Fleet {
                 "not_member" => begun.elapsed() < LEAVES_WITHIN,
                 _ => last["error"]["kind"] != "refused",
             };
-            if !may_change || begun.elapsed() > ASKED_FOR {
-                break;
-            }
-            std::thread::sleep(PAUSE);
-        }
-        Err(anyhow!("{}", refusal(&last)).context(format!("{} at {asked}", args.join(" "))))
+            (!may_change).then_some(None)
+        });
+        answered.flatten().ok_or_else(|| {
+            anyhow!("{}", refusal(&last)).context(format!("{} at {asked}", args.join(" ")))
+        })
     }
 }
 

@@ -1,18 +1,20 @@
 //! This file answers: how do members come and go meanwhile?
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use super::disturb::{rest, start_again};
+use super::disturb::start_again;
 use super::fleet::{Fleet, Member, ask_of, refusal};
 use super::refilled::Losses;
 use super::told::Told;
+use super::waiting::{AT_ONCE, NOW_AND_THEN, holds_within, rest, within};
 
 /// Members beyond those of the beginning.
 const GUESTS: usize = 2;
@@ -24,8 +26,10 @@ const ENDS_WITHIN: Duration = Duration::from_secs(60);
 const MISSED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a change waits for copies to be filled again, before another is made in its place.
 const FILLED_WITHIN: Duration = Duration::from_secs(15);
-/// How often a change is tried that must not be left half done.
-const TRIES: usize = 6;
+/// How long a join is tried.
+const JOINS_WITHIN: Duration = Duration::from_secs(5);
+/// How long a node without its disk tries to be let in again: it must not be left half done.
+const REJOINS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What becomes of the members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +113,10 @@ impl Operator<'_> {
     }
 
     fn carry_out(&self, change: Change, dice: &mut ChaCha8Rng, stop: &AtomicBool) -> Result<bool> {
-        let open: Vec<Arc<Member>> = self.fleet.calm();
+        let mut open: Vec<Arc<Member>> = self.fleet.calm();
+        // Who is on the way out stays there.
+        let listed = self.statuses()?;
+        open.retain(|it| listed.get(&it.name).is_some_and(|status| status == "valid"));
         ensure!(open.len() > 1, "nobody to be asked");
         let one = open[dice.random_range(0..open.len())].clone();
         self.told
@@ -162,15 +169,15 @@ impl Operator<'_> {
 
     /// Has `deed` done to a node that is without its copies afterwards, if that is borne now.
     fn loses(&self, one: &Member, deed: impl FnOnce(&Self) -> Result<()>) -> Result<bool> {
-        let begun = Instant::now();
-        while !self.losses.may_lose(self.fleet) {
-            if begun.elapsed() > FILLED_WITHIN {
-                return Ok(false);
-            }
-            std::thread::sleep(Duration::from_millis(500));
+        let may_lose = || self.losses.may_lose(self.fleet);
+        if !holds_within(FILLED_WITHIN, NOW_AND_THEN, may_lose) {
+            self.told
+                .count("  put off: copies are not filled again yet");
+            return Ok(false);
         }
         let members = self.fleet.members().len();
-        if members < self.usual || !self.fleet.take(one, super::most_taken(members)) {
+        let is_there = members >= self.usual && !one.has_left();
+        if !is_there || !self.fleet.take(one, super::most_taken(members)) {
             self.losses.filled_unless_lost(true);
             return Ok(false);
         }
@@ -200,7 +207,7 @@ impl Operator<'_> {
             let _ = self.fleet.ask(&["cluster", "clear"]);
         }
         // It may have been listed though nobody was told so.
-        match done.is_ok() || self.is_listed(newcomer) {
+        match done.is_ok() || self.is_member(newcomer) {
             true => newcomer.open(true),
             false => self.fleet.drop_member(newcomer)?,
         }
@@ -209,19 +216,14 @@ impl Operator<'_> {
 
     fn join(&self, newcomer: &Member) -> Result<()> {
         let mut last = String::new();
-        for _ in 0..TRIES {
+        let joined = within(JOINS_WITHIN, NOW_AND_THEN, || {
             let calm = self.fleet.calm();
-            let Some(through) = calm.iter().find(|it| it.name != newcomer.name) else {
-                continue;
-            };
+            let through = calm.iter().find(|it| it.name != newcomer.name)?;
             let peer = format!("127.0.0.1:{}", through.peer);
-            match ask_of(newcomer, &["cluster", "join", &peer]) {
-                Ok(_) => return Ok(()),
-                Err(refused) => last = refusal(&refused),
-            }
-            std::thread::sleep(Duration::from_millis(500));
-        }
-        bail!("join: {last}")
+            let asked = ask_of(newcomer, &["cluster", "join", &peer]);
+            asked.map_err(|refused| last = refusal(&refused)).ok()
+        });
+        joined.map(drop).with_context(|| format!("join: {last}"))
     }
 
     fn commit(&self) -> Result<()> {
@@ -231,10 +233,28 @@ impl Operator<'_> {
         Ok(())
     }
 
-    fn is_listed(&self, member: &Member) -> bool {
-        let told = self.fleet.ask(&["cluster", "members"]).unwrap_or_default();
-        let names = told["members"].as_array().cloned().unwrap_or_default();
-        names.iter().any(|it| it["name"] == member.name.as_str())
+    /// As what the ring lists whom.
+    fn statuses(&self) -> Result<BTreeMap<String, String>> {
+        let told = self.fleet.ask(&["cluster", "members"])?;
+        let all = told["members"].as_array().into_iter().flatten();
+        let text = |it: &Value, field: &str| it[field].as_str().unwrap_or_default().to_owned();
+        Ok(all
+            .map(|it| (text(it, "name"), text(it, "status")))
+            .collect())
+    }
+
+    /// Whether the cluster is known to count on it: while a node is only joining, what is written to it is its own.
+    fn is_member(&self, member: &Member) -> bool {
+        let listed = self.statuses().unwrap_or_default();
+        listed
+            .get(&member.name)
+            .is_some_and(|status| status != "joining")
+    }
+
+    /// Whether the ring is known to list it no more.
+    fn is_let_go(&self, member: &Member) -> bool {
+        self.statuses()
+            .is_ok_and(|listed| !listed.contains_key(&member.name))
     }
 
     /// A node dies and never comes back as a member; perhaps its folder turns up later.
@@ -253,11 +273,11 @@ impl Operator<'_> {
         if done.is_err() {
             let _ = self.fleet.ask(&["cluster", "clear"]);
         }
-        let begun = Instant::now();
-        while done.is_ok() && self.is_listed(lost) && begun.elapsed() < RESTS_WITHIN {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        if self.is_listed(lost) {
+        let patience = match done {
+            Ok(()) => RESTS_WITHIN,
+            Err(_) => Duration::ZERO,
+        };
+        if !holds_within(patience, NOW_AND_THEN, || self.is_let_go(lost)) {
             start_again(&mut lost.node.lock())?;
             return done;
         }
@@ -265,11 +285,7 @@ impl Operator<'_> {
             self.told
                 .count("member: a removed node comes back with its disk");
             start_again(&mut lost.node.lock())?;
-            let begun = Instant::now();
-            while !lost.has_left() && begun.elapsed() < ENDS_WITHIN {
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            if !lost.has_left() {
+            if !holds_within(ENDS_WITHIN, AT_ONCE, || lost.has_left()) {
                 self.told
                     .count("ODD: a removed node that came back does not end");
             }
@@ -287,45 +303,43 @@ impl Operator<'_> {
             node.start()?;
         }
         let mut last = Ok(());
-        for _ in 0..TRIES {
+        let is_back = || {
             last = self.join(one).and_then(|()| self.commit());
             let told = ask_of(one, &["cluster", "members"]).unwrap_or_default();
-            if last.is_ok() || told["members"].as_array().is_some_and(|all| all.len() > 1) {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_secs(1));
+            last.is_ok() || told["members"].as_array().is_some_and(|all| all.len() > 1)
+        };
+        match holds_within(REJOINS_WITHIN, NOW_AND_THEN, is_back) {
+            true => Ok(()),
+            false => last,
         }
-        last
     }
 
     fn down_and_back(&self, one: &Member) -> Result<()> {
         one.node.lock().kill()?;
-        let begun = Instant::now();
         let mut marked = Ok(Value::Null);
-        while begun.elapsed() < MISSED_WITHIN {
+        holds_within(MISSED_WITHIN, NOW_AND_THEN, || {
             marked = self.fleet.ask(&["cluster", "down", &one.name]);
-            let Err(why) = &marked else { break };
-            if !why.root_cause().to_string().contains("node_is_up") {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
+            let seems_up =
+                |why: &anyhow::Error| why.root_cause().to_string().contains("node_is_up");
+            !marked.as_ref().is_err_and(seems_up)
+        });
         start_again(&mut one.node.lock())?;
         marked.map(drop)
     }
 
     fn come_to_rest(&self, stop: &AtomicBool) -> Result<()> {
-        let begun = Instant::now();
-        while begun.elapsed() < RESTS_WITHIN && !stop.load(Ordering::Relaxed) {
-            forget_who_left(self.fleet, self.told)?;
-            let status = self.fleet.ask(&["cluster", "status"]).unwrap_or_default();
-            if status["settled"] == true {
-                return Ok(());
+        let rests = within(RESTS_WITHIN, NOW_AND_THEN, || {
+            if let Err(error) = forget_who_left(self.fleet, self.told) {
+                return Some(Err(error));
             }
-            std::thread::sleep(Duration::from_millis(300));
-        }
-        self.told.count("not at rest before the next change");
-        Ok(())
+            let status = self.fleet.ask(&["cluster", "status"]).unwrap_or_default();
+            let is_over = status["settled"] == true || stop.load(Ordering::Relaxed);
+            is_over.then_some(Ok(()))
+        });
+        rests.unwrap_or_else(|| {
+            self.told.count("not at rest before the next change");
+            Ok(())
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! In reading order: [`ledger`] what must be read of each key · [`doors`] how writers reach the cluster · [`writers`] what they do ·
 //! [`fleet`] the nodes · [`disturb`] failures · [`membership`] comings and goings · [`refilled`] what the promises bear ·
-//! [`verify`] the reckoning · [`told`] what occurred.
+//! [`verify`] the reckoning · [`told`] what occurred · [`waiting`] how all of them wait.
 
 pub mod disturb;
 pub mod doors;
@@ -15,6 +15,7 @@ pub mod membership;
 pub mod refilled;
 pub mod told;
 pub mod verify;
+pub mod waiting;
 pub mod writers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,7 @@ use membership::{Operator, forget_who_left};
 use refilled::Losses;
 use told::Told;
 use verify::Findings;
+use waiting::{AT_ONCE, holds_within};
 use writers::Writer;
 
 /// What a run is like.
@@ -157,10 +159,7 @@ impl Chaos {
                 scope.spawn(|| operator.work(self.seed, harm_ends)),
             ];
             let is_over = || harm.iter().any(|hand| hand.is_finished());
-            let begun = std::time::Instant::now();
-            while begun.elapsed() < self.lasts && !is_over() {
-                std::thread::sleep(Duration::from_millis(50));
-            }
+            holds_within(self.lasts, AT_ONCE, is_over);
             harm_ends.store(true, Ordering::Relaxed);
             let harm = harm.map(|hand| hand.join().expect("a hand does not panic"));
             stop.store(true, Ordering::Relaxed);

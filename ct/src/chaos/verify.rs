@@ -1,9 +1,9 @@
 //! This file answers: is everything there that was acknowledged, at every node and in every copy?
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::fleet::Fleet;
@@ -11,6 +11,7 @@ use super::ledger::{Entry, Wrong};
 use super::membership::forget_who_left;
 use super::refilled::{is_refilled, now_ms};
 use super::told::Told;
+use super::waiting::{NOW_AND_THEN, within};
 use crate::processes::{Redis, Reply};
 
 /// How long a healed cluster may take to come to rest.
@@ -48,15 +49,14 @@ impl Findings {
 
 /// Waits until nothing moves and all copies have been compared.
 pub fn settle(fleet: &Fleet, told: &Told) -> Result<()> {
-    let begun = Instant::now();
     let healed_ms = now_ms();
-    while !(is_refilled(fleet, healed_ms) && stays_as_it_is(fleet)) {
-        if begun.elapsed() > SETTLES_WITHIN {
-            bail!("no rest after {SETTLES_WITHIN:?}: {}", restless(fleet));
+    let ended = within(SETTLES_WITHIN, NOW_AND_THEN, || {
+        if let Err(error) = forget_who_left(fleet, told) {
+            return Some(Err(error));
         }
-        std::thread::sleep(Duration::from_millis(500));
-        forget_who_left(fleet, told)?;
-    }
+        (is_refilled(fleet, healed_ms) && stays_as_it_is(fleet)).then_some(Ok(()))
+    });
+    ended.unwrap_or_else(|| bail!("no rest after {SETTLES_WITHIN:?}: {}", restless(fleet)))?;
     forget_who_left(fleet, told)
 }
 
@@ -126,23 +126,23 @@ pub fn verify(fleet: &Fleet, ledger: &[Entry]) -> Result<Findings> {
 
 fn read_all(redis: &mut Redis, entries: &[Entry]) -> Result<Vec<Option<Vec<u8>>>> {
     let get = |entry: &Entry| vec!["GET".to_owned(), entry.key.clone()];
-    let begun = Instant::now();
-    loop {
-        let commands: Vec<Vec<String>> = entries.iter().map(get).collect();
-        let replies = redis.pipeline(&commands)?;
+    let commands: Vec<Vec<String>> = entries.iter().map(get).collect();
+    let mut failed = None;
+    let read = within(READ_WITHIN, NOW_AND_THEN, || {
+        let replies = match redis.pipeline(&commands) {
+            Ok(replies) => replies,
+            Err(error) => return Some(Err(error)),
+        };
         let values = replies.iter().map(|reply| match reply {
             Reply::Bulk(value) => Some(value.clone()),
             _ => None,
         });
-        if let Some(values) = values.collect() {
-            return Ok(values);
-        }
-        let failed = replies
-            .iter()
-            .find(|reply| matches!(reply, Reply::Error(_)));
-        ensure!(begun.elapsed() < READ_WITHIN, "reads fail: {failed:?}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+        let values: Option<Vec<_>> = values.collect();
+        let is_error = |reply: &Reply| matches!(reply, Reply::Error(_));
+        failed = replies.into_iter().find(is_error);
+        values.map(Ok)
+    });
+    read.unwrap_or_else(|| bail!("reads fail: {failed:?}"))
 }
 
 /// Who holds what: the version and digest of a value, nothing where there is none. A trace of a delete may be gone in one

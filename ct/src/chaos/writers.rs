@@ -4,7 +4,7 @@
 //! What is known not to have been applied is tried again, through another node; nothing else is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +13,7 @@ use super::doors::{Door, Told};
 use super::fleet::Fleet;
 use super::ledger::{Entry, Held, value};
 use super::told;
+use super::waiting::{rest, within};
 
 /// How long a write is tried that is known not to have been applied.
 const TRIED_FOR: Duration = Duration::from_secs(5);
@@ -61,7 +62,7 @@ impl<'a> Writer<'a> {
                 70..80 => work.write_again(true),
                 _ => work.read(),
             }
-            std::thread::sleep(work.writer.pause);
+            rest(work.writer.pause, stop);
         }
         work.done.append(&mut work.live);
         work.done
@@ -101,36 +102,41 @@ impl Work<'_> {
             true => Held::Nothing,
             false => Held::Value(entry.number),
         };
-        let begun = Instant::now();
-        loop {
-            let at = self.dice.random_range(0..usize::MAX);
-            let Writer {
-                door, fleet, told, ..
-            } = &mut self.writer;
-            match door.write(fleet, at, &entry.key, value.as_deref()) {
-                Told::Done => {
-                    told.acknowledged(if delete {
-                        "acknowledged deletes"
-                    } else {
-                        "acknowledged writes"
-                    });
-                    entry.acknowledged = held;
-                    return;
-                }
-                Told::Unknown(why) => {
-                    told.count(&format!("unknown: {why}"));
-                    entry.unknown = Some(held);
-                    return;
-                }
-                Told::NotApplied(why) => {
-                    told.count(&format!("refused: {why}"));
-                    if begun.elapsed() > TRIED_FOR {
-                        told.count("given up: not applied in time");
-                        return;
-                    }
-                }
+        let told = self.writer.told;
+        if within(TRIED_FOR, PAUSE, || {
+            self.try_once(entry, value.as_deref(), held)
+        })
+        .is_none()
+        {
+            told.count("given up: not applied in time");
+        }
+    }
+
+    /// Sends it once; nothing when it is known not to have been applied.
+    fn try_once(&mut self, entry: &mut Entry, value: Option<&str>, held: Held) -> Option<()> {
+        let at = self.dice.random_range(0..usize::MAX);
+        let Writer {
+            door, fleet, told, ..
+        } = &mut self.writer;
+        match door.write(fleet, at, &entry.key, value) {
+            Told::Done => {
+                let kind = match held {
+                    Held::Nothing => "acknowledged deletes",
+                    Held::Value(_) => "acknowledged writes",
+                };
+                told.acknowledged(kind);
+                entry.acknowledged = held;
+                Some(())
             }
-            std::thread::sleep(PAUSE);
+            Told::Unknown(why) => {
+                told.count(&format!("unknown: {why}"));
+                entry.unknown = Some(held);
+                Some(())
+            }
+            Told::NotApplied(why) => {
+                told.count(&format!("refused: {why}"));
+                None
+            }
         }
     }
 
