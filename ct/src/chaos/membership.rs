@@ -215,10 +215,12 @@ impl Operator<'_> {
     }
 
     fn join(&self, newcomer: &Member) -> Result<()> {
-        let mut last = String::new();
+        let (mut last, mut turn) = (String::new(), 0);
         let joined = within(JOINS_WITHIN, NOW_AND_THEN, || {
-            let calm = self.fleet.calm();
-            let through = calm.iter().find(|it| it.name != newcomer.name)?;
+            let mut calm = self.fleet.calm();
+            calm.retain(|it| it.name != newcomer.name);
+            turn += 1;
+            let through = calm.get(turn % calm.len().max(1))?;
             let peer = format!("127.0.0.1:{}", through.peer);
             let asked = ask_of(newcomer, &["cluster", "join", &peer]);
             asked.map_err(|refused| last = refusal(&refused)).ok()

@@ -63,16 +63,20 @@ pub fn now_ms() -> u64 {
     since.map_or(0, |since| since.as_millis() as u64)
 }
 
+/// Whether everybody is there, nothing moves, and nobody holds a hint.
+pub fn is_still(fleet: &Fleet) -> bool {
+    let status = fleet.ask(&["cluster", "status"]).unwrap_or_default();
+    status["settled"] == true
+        && status["hints"] == 0
+        && status["unreachable"].as_array().is_some_and(Vec::is_empty)
+}
+
 /// Whether all copies have been compared with all others since.
 pub fn is_refilled(fleet: &Fleet, since_ms: u64) -> bool {
-    let ask = |args: &[&str]| fleet.ask(args).unwrap_or_default();
-    let status = ask(&["cluster", "status"]);
-    let is_still = status["settled"] == true
-        && status["hints"] == 0
-        && status["unreachable"].as_array().is_some_and(Vec::is_empty);
-    if !is_still {
+    if !is_still(fleet) {
         return false;
     }
+    let ask = |args: &[&str]| fleet.ask(args).unwrap_or_default();
     let repair = ask(&["cluster", "repair", "--status"]);
     let is_compared = |copy: &Value| {
         let at = copy["last_full_exchange_ms"].as_u64();

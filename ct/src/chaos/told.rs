@@ -31,7 +31,12 @@ impl Told {
 
     /// Once more.
     pub fn count(&self, what: &str) {
-        *self.counts.lock().entry(what.to_owned()).or_default() += 1;
+        self.count_many(what, 1);
+    }
+
+    /// So many times more.
+    pub fn count_many(&self, what: &str, times: u64) {
+        *self.counts.lock().entry(what.to_owned()).or_default() += times;
     }
 
     /// A step of the nemesis, for whoever looks on.

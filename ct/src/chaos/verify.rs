@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::fleet::Fleet;
 use super::ledger::{Entry, Wrong};
 use super::membership::forget_who_left;
-use super::refilled::{is_refilled, now_ms};
+use super::refilled::{is_refilled, is_still, now_ms};
 use super::told::Told;
-use super::waiting::{NOW_AND_THEN, within};
+use super::waiting::{NOW_AND_THEN, holds_within, within};
 use crate::processes::{Redis, Reply};
 
 /// How long a healed cluster may take to come to rest.
@@ -40,6 +40,12 @@ impl Findings {
         self.wrong.is_empty() && self.unequal == 0
     }
 
+    /// These keys' copies differ in the end.
+    pub fn differ(&mut self, unequal: Vec<String>) {
+        self.unequal += unequal.len();
+        unequal.into_iter().for_each(|what| self.tell(what));
+    }
+
     fn tell(&mut self, what: String) {
         if self.told.len() < TOLD {
             self.told.push(what);
@@ -47,17 +53,28 @@ impl Findings {
     }
 }
 
-/// Waits until nothing moves and all copies have been compared.
-pub fn settle(fleet: &Fleet, told: &Told) -> Result<()> {
-    let healed_ms = now_ms();
+/// Waits until the cluster says that nothing moves, and nobody is on the way out.
+pub fn wait(fleet: &Fleet, told: &Told) -> Result<()> {
+    let seconds = SETTLES_WITHIN.as_secs().to_string();
     let ended = within(SETTLES_WITHIN, NOW_AND_THEN, || {
         if let Err(error) = forget_who_left(fleet, told) {
             return Some(Err(error));
         }
-        (is_refilled(fleet, healed_ms) && stays_as_it_is(fleet)).then_some(Ok(()))
+        let rests = fleet.ask(&["cluster", "wait", "--timeout", &seconds]);
+        // It waits for nobody whom a node does not see yet.
+        (rests.is_ok() && is_still(fleet) && stays_as_it_is(fleet)).then_some(Ok(()))
     });
-    ended.unwrap_or_else(|| bail!("no rest after {SETTLES_WITHIN:?}: {}", restless(fleet)))?;
-    forget_who_left(fleet, told)
+    ended.unwrap_or_else(|| bail!("no rest after {SETTLES_WITHIN:?}: {}", restless(fleet)))
+}
+
+/// Waits until all copies have been compared with all others.
+pub fn compare(fleet: &Fleet) -> Result<()> {
+    let since_ms = now_ms();
+    let is_compared = || is_refilled(fleet, since_ms);
+    if !holds_within(SETTLES_WITHIN, NOW_AND_THEN, is_compared) {
+        bail!("not compared after {SETTLES_WITHIN:?}: {}", restless(fleet));
+    }
+    Ok(())
 }
 
 /// Whether nobody is on the way out: who has handed off everything ends a little later.
@@ -91,8 +108,8 @@ fn restless(fleet: &Fleet) -> String {
     told
 }
 
-/// Reads all keys through each node, and looks at all copies.
-pub fn verify(fleet: &Fleet, ledger: &[Entry]) -> Result<Findings> {
+/// Reads all keys through each node.
+pub fn read_back(fleet: &Fleet, ledger: &[Entry]) -> Result<Findings> {
     let mut findings = Findings::default();
     for member in fleet.members() {
         let mut redis = Redis::connect_within(member.redis, READ_WITHIN)
@@ -110,18 +127,27 @@ pub fn verify(fleet: &Fleet, ledger: &[Entry]) -> Result<Findings> {
             }
         }
     }
+    Ok(findings)
+}
+
+/// Keys of which not all copies hold the same, and what these hold.
+pub fn unequal(fleet: &Fleet, ledger: &[Entry]) -> Result<Vec<String>> {
     let members = fleet.members();
     let any = members.first().context("there are nodes")?;
     let mut redis = Redis::connect_within(any.redis, READ_WITHIN)?;
-    for entry in ledger {
-        let copies = replicas(&mut redis, &entry.key)?;
-        let is_equal = copies.windows(2).all(|pair| pair[0].1 == pair[1].1);
-        if copies.len() != 3 || !is_equal {
-            findings.unequal += 1;
-            findings.tell(format!("copies of {} differ: {copies:?}", entry.key));
+    let mut unequal = Vec::new();
+    for entries in ledger.chunks(BATCH) {
+        let ask = |entry: &Entry| vec!["RKV.REPLICAS".to_owned(), entry.key.clone()];
+        let commands: Vec<Vec<String>> = entries.iter().map(ask).collect();
+        for (entry, reply) in entries.iter().zip(redis.pipeline(&commands)?) {
+            let copies = copies_of(&entry.key, &reply)?;
+            let is_equal = copies.windows(2).all(|pair| pair[0].1 == pair[1].1);
+            if copies.len() != 3 || !is_equal {
+                unequal.push(format!("copies of {} differ: {copies:?}", entry.key));
+            }
         }
     }
-    Ok(findings)
+    Ok(unequal)
 }
 
 fn read_all(redis: &mut Redis, entries: &[Entry]) -> Result<Vec<Option<Vec<u8>>>> {
@@ -145,11 +171,15 @@ fn read_all(redis: &mut Redis, entries: &[Entry]) -> Result<Vec<Option<Vec<u8>>>
     read.unwrap_or_else(|| bail!("reads fail: {failed:?}"))
 }
 
+fn replicas(redis: &mut Redis, key: &str) -> Result<Vec<(String, String)>> {
+    copies_of(key, &redis.call(&["RKV.REPLICAS", key])?)
+}
+
 /// Who holds what: the version and digest of a value, nothing where there is none. A trace of a delete may be gone in one
 /// copy sooner than in another.
-fn replicas(redis: &mut Redis, key: &str) -> Result<Vec<(String, String)>> {
-    let Reply::Array(rows) = redis.call(&["RKV.REPLICAS", key])? else {
-        bail!("RKV.REPLICAS {key} answered no array");
+fn copies_of(key: &str, reply: &Reply) -> Result<Vec<(String, String)>> {
+    let Reply::Array(rows) = reply else {
+        bail!("RKV.REPLICAS {key} answered no array: {reply:?}");
     };
     let copy = |row: &Reply| {
         let Reply::Array(row) = row else {
