@@ -50,8 +50,18 @@ const DEEDS: [(u32, Deed); 10] = [
     (7, Deed::DiskError),
 ];
 
+/// As what each failure is counted.
+pub fn names() -> Vec<String> {
+    DEEDS.map(|(_, deed)| deed.name().to_owned()).to_vec()
+}
+
 impl Deed {
-    fn drawn(dice: &mut impl Rng) -> Deed {
+    /// Now and then one that occurred the least so far.
+    fn drawn(dice: &mut impl Rng, told: &Told) -> Deed {
+        let least = DEEDS.iter().min_by_key(|(_, it)| told.how_often(it.name()));
+        if let Some((_, least)) = least.filter(|_| dice.random_bool(0.1)) {
+            return *least;
+        }
         let mut drawn = dice.random_range(0..100);
         for (part, deed) in DEEDS {
             if drawn < part {
@@ -102,7 +112,7 @@ impl Disturber<'_> {
     }
 
     fn one(&self, dice: &mut ChaCha8Rng, stop: &AtomicBool) -> Result<()> {
-        let deed = Deed::drawn(dice);
+        let deed = Deed::drawn(dice, self.told);
         let lasts = Duration::from_millis(dice.random_range(300..6_000));
         let at = dice.next_u64() as usize;
         let members = self.fleet.members();

@@ -10,14 +10,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
+use super::change::Change;
 use super::disturb::start_again;
 use super::fleet::{Fleet, Member, ask_of, refusal};
 use super::refilled::Losses;
 use super::told::Told;
 use super::waiting::{AT_ONCE, NOW_AND_THEN, holds_within, rest, within};
 
-/// Members beyond those of the beginning.
-const GUESTS: usize = 2;
 /// How long the cluster may take to come to rest before the next change is tried all the same.
 const RESTS_WITHIN: Duration = Duration::from_secs(40);
 /// How long a node may take to end that has nothing more to hand off.
@@ -30,19 +29,6 @@ const FILLED_WITHIN: Duration = Duration::from_secs(15);
 const JOINS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a node without its disk tries to be let in again: it must not be left half done.
 const REJOINS_WITHIN: Duration = Duration::from_secs(60);
-
-/// What becomes of the members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Join,
-    Leave,
-    Replace,
-    ForceReplace,
-    Remove,
-    RejoinEmpty,
-    DownAndBack,
-    HoldTransfers,
-}
 
 /// What changes the members.
 pub struct Operator<'a> {
@@ -64,11 +50,12 @@ impl Operator<'_> {
         let mut dice = ChaCha8Rng::seed_from_u64(seed ^ 0x0b5);
         while !stop.load(Ordering::Relaxed) {
             forget_who_left(self.fleet, self.told)?;
-            let change = self.drawn(&mut dice);
+            let members = self.fleet.members().len();
+            let change = Change::drawn(&mut dice, members, self.usual, self.told);
             let name = format!("{change:?}");
             match self.carry_out(change, &mut dice, stop) {
                 Ok(true) => {
-                    self.told.count(&format!("member: {name}"));
+                    self.told.count(&change.name());
                     self.told.say(&format!("operator: {name} is done"));
                 }
                 Ok(false) => {}
@@ -87,29 +74,6 @@ impl Operator<'_> {
             rest(Duration::from_millis(dice.random_range(200..2_000)), stop);
         }
         Ok(())
-    }
-
-    fn drawn(&self, dice: &mut ChaCha8Rng) -> Change {
-        let members = self.fleet.members().len();
-        let few = [Change::Join, Change::Join, Change::Replace];
-        let many = [Change::Leave, Change::Leave, Change::Replace];
-        let any = [
-            Change::ForceReplace,
-            Change::Remove,
-            Change::RejoinEmpty,
-            Change::DownAndBack,
-            Change::HoldTransfers,
-        ];
-        if dice.random_bool(0.5) {
-            return any[dice.random_range(0..any.len())];
-        }
-        let from = match members {
-            _ if members <= self.usual => few,
-            _ if members >= self.usual + GUESTS => many,
-            _ if dice.random_bool(0.5) => few,
-            _ => many,
-        };
-        from[dice.random_range(0..from.len())]
     }
 
     fn carry_out(&self, change: Change, dice: &mut ChaCha8Rng, stop: &AtomicBool) -> Result<bool> {
@@ -289,7 +253,7 @@ impl Operator<'_> {
             start_again(&mut lost.node.lock())?;
             if !holds_within(ENDS_WITHIN, AT_ONCE, || lost.has_left()) {
                 self.told
-                    .count("ODD: a removed node that came back does not end");
+                    .count("stuck: a removed node that came back does not end");
             }
         }
         self.fleet.drop_member(lost)?;

@@ -4,9 +4,10 @@
 //! has members come and go. In the end all is healed, and everything is read back.
 //!
 //! In reading order: [`ledger`] what must be read of each key · [`doors`] how writers reach the cluster · [`writers`] what they do ·
-//! [`fleet`] the nodes · [`disturb`] failures · [`membership`] comings and goings · [`refilled`] what the promises bear ·
+//! [`fleet`] the nodes · [`disturb`] failures · [`change`] and [`membership`] comings and goings · [`refilled`] what the promises bear ·
 //! [`verify`] the reckoning · [`told`] what occurred · [`waiting`] how all of them wait.
 
+pub mod change;
 pub mod disturb;
 pub mod doors;
 pub mod fleet;
@@ -25,6 +26,7 @@ use anyhow::{Context, Result};
 use rkv_client::Client;
 
 use crate::processes::{Processes, Shape};
+use change::Change;
 use disturb::{Disturber, start_again};
 use doors::Door;
 use fleet::Fleet;
@@ -61,6 +63,14 @@ const PAUSE: Duration = Duration::from_millis(15);
 /// Most nodes that are made to fail at once: fewer than half.
 pub fn most_taken(members: usize) -> usize {
     members.saturating_sub(1) / 2
+}
+
+/// What belongs to a run of some minutes and did not occur.
+pub fn never(told: &Told) -> Vec<String> {
+    let mut never = disturb::names();
+    never.extend(Change::ALL.map(Change::name));
+    never.retain(|name| told.how_often(name) == 0);
+    never
 }
 
 impl Chaos {
