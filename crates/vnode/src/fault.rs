@@ -30,7 +30,7 @@ pub enum Fault {
     FloorOfOneClock,
     /// A ring is taken as chosen though no majority has it.
     MajoritySkipped,
-    /// A report of readiness counts for whatever attempt its move is in.
+    /// A report of readiness counts for whatever attempt its move is in, and the target of the move takes the ring's word for it.
     ActOnOldReady,
     /// Who got a place by force, without a move of its own, votes at once.
     ForcedOwnerVotes,

@@ -102,6 +102,12 @@ impl Council {
         unrest: false,
     };
 
+    /// What is said of moves comes late, while operators give them up and have them made again all the time.
+    pub const DELAYED: Council = Council {
+        late_one_in: 4,
+        ..Council::CALM
+    };
+
     /// A storm: who was promised something comes back before the promise is called in, and old ballots arrive after
     /// new ones. Only so does it show whether promises are kept.
     pub const STORM: Council = Council {
@@ -136,6 +142,7 @@ impl Options {
         let leaves = seed % 4 == 1;
         // Staging and withdrawing would get in the way of a node that leaves.
         let stormy = seed % 3 == 2 && !leaves && upheaval.is_none();
+        let fidgets = seed % 4 == 2 && !volatile;
         Options {
             seed,
             nodes,
@@ -151,11 +158,13 @@ impl Options {
             flush_one_in: if seed % 7 < 3 { 40 } else { 0 },
             leaves,
             upheaval,
-            fidgets: seed % 4 == 2 && seed % 5 != 4,
+            fidgets,
             pauses: seed % 6 == 3,
             long_absence,
             council: if stormy {
                 Council::STORM
+            } else if fidgets && nodes > 3 {
+                Council::DELAYED
             } else {
                 Council::CALM
             },
@@ -184,6 +193,11 @@ impl Options {
             Fault::ReapDespiteHints => self.long_absence,
             _ => true,
         }
+    }
+
+    /// Whether rings are chosen under [`Council::DELAYED`].
+    pub fn is_delayed(&self) -> bool {
+        self.fidgets && self.council.late_one_in == Council::DELAYED.late_one_in
     }
 
     /// Whether rings are chosen under [`Council::STORM`].

@@ -99,11 +99,11 @@ impl Actor {
                 complete, attempt, ..
             } => {
                 // Whole only by its own move: else it got the place by force, and others may have acknowledged alone.
-                let phase = if *complete && completed == Some(*attempt) {
-                    Phase::Serving
-                } else {
-                    cx.lossy()
+                let is_whole = match cx.settings.fault {
+                    Fault::ActOnOldReady if completed.is_some() => before.awaited == completed,
+                    _ => *complete && completed == Some(*attempt),
                 };
+                let phase = if is_whole { Phase::Serving } else { cx.lossy() };
                 self.incoming = None;
                 self.vnode.start();
                 self.enter(cx, phase, Then::Nothing, effects);

@@ -15,6 +15,8 @@ use crate::sim::node::{SimNode, WALL_START_MS};
 /// How often an operator does something; when staging and withdrawing all the time, how often then.
 const EVERY_MS: u64 = 700;
 const UNREST_MS: u64 = 150;
+/// The same where moves are given up and made again all the time.
+const AGAIN_MS: u64 = 250;
 /// Whoever was asked may have died: after this the operator asks again.
 const PATIENCE_MS: u64 = 8_000;
 
@@ -40,6 +42,8 @@ impl World {
         let unrest = self.council().unrest;
         let (every_ms, patience_ms) = if unrest {
             (UNREST_MS, 4 * UNREST_MS)
+        } else if self.options.is_delayed() && self.is_troubled() {
+            (AGAIN_MS, 4 * AGAIN_MS)
         } else {
             (EVERY_MS, PATIENCE_MS)
         };

@@ -253,7 +253,9 @@ impl World {
                 Some((at, AdminRequest::Weight { node, weight }))
             }
             (1, _) => Some((at, COMMIT)),
-            (2, _) if self.rng.random_range(0..3) == 0 => Some((at, AdminRequest::Cancel)),
+            (2, _) if self.options.is_delayed() || self.rng.random_range(0..3) == 0 => {
+                Some((at, AdminRequest::Cancel))
+            }
             // Whoever may have lost something waits for fewer when one is down: the operator's word is taken for it.
             (_, Some(node)) if !self.catches_up() => Some((at, AdminRequest::Down { node })),
             _ => None,
