@@ -103,6 +103,7 @@ pub struct Trial {
     settings: Settings,
     services: fn() -> Services,
     hosts: BTreeMap<NodeName, Arc<Host>>,
+    faults: BTreeMap<NodeName, Faults>,
     /// The ring that was adopted last.
     pub ring: Arc<Ring>,
     requests: u64,
@@ -127,6 +128,7 @@ impl Trial {
             settings,
             services,
             hosts: BTreeMap::new(),
+            faults: BTreeMap::new(),
             ring: Arc::new(ring),
             requests: 0,
             boots: 0,
@@ -142,7 +144,7 @@ impl Trial {
 
     /// The same over an engine of the caller's.
     pub fn start_on(&mut self, name: &str, engine: Arc<dyn Backend>) {
-        let store = Arc::new(Direct::new(engine, Faults::default()));
+        let store = self.store(name, engine);
         self.open(name, self.ring.clone(), store, Beginning::Founded);
     }
 
@@ -156,8 +158,18 @@ impl Trial {
             name.into(),
             member(1, Status::Valid),
         );
-        let store = Arc::new(Direct::new(Arc::new(Memory::new()), Faults::default()));
+        let store = self.store(name, Arc::new(Memory::new()));
         self.open(name, Arc::new(ring), store, Beginning::Founded);
+    }
+
+    fn store(&mut self, name: &str, engine: Arc<dyn Backend>) -> Arc<dyn Store> {
+        let faults = self.faults.entry(name.into()).or_default();
+        Arc::new(Direct::new(engine, faults.clone()))
+    }
+
+    /// How a node's disk is made to fail.
+    pub fn faults(&self, name: &str) -> &Faults {
+        &self.faults[&NodeName::from(name)]
     }
 
     /// Kills a node and starts it again with what it had stored. What was on its way to it is lost.

@@ -198,3 +198,11 @@ pub(super) fn failed(error: &Error) -> Answer {
         maybe_applied: matches!(error, Error::Broken(_) | Error::Corrupt(_)),
     }
 }
+
+/// The same of a write that is somewhere else too.
+pub(super) fn failed_here(error: &Error) -> Answer {
+    Answer::Failed {
+        text: error.to_string(),
+        maybe_applied: true,
+    }
+}

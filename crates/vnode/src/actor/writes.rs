@@ -5,7 +5,7 @@ use rkv_ring::NodeName;
 use rkv_storage::{Batch, Error, Store, StoreKey};
 use rkv_wire::message::{Answer, CopyId, Message, RequestId, SessionId, Totals};
 
-use super::commands::{answer, failed};
+use super::commands::{answer, failed, failed_here};
 use super::forwarding::{Gate, Gated};
 use super::{Actor, Cx, Effect, ReplyTo};
 use crate::handoff_in::Stream;
@@ -192,7 +192,9 @@ impl Actor {
 
     fn write_failed(&mut self, cx: &Cx<'_>, then: Then, error: &Error, effects: &mut Vec<Effect>) {
         match then {
-            Then::Answer(due, _) => answer(due.to, failed(error), effects),
+            Then::Answer(due, None) => answer(due.to, failed(error), effects),
+            // The target of a move was sent it, and may have stored what this disk refused.
+            Then::Answer(due, Some(_)) => answer(due.to, failed_here(error), effects),
             Then::Filled { to, id, .. } => {
                 let message = Message::Filled {
                     id,
