@@ -6,7 +6,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use rkv_ring::{Incarnation, NodeName};
+use rkv_ring::{Incarnation, NodeName, boot};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{self, FileError};
@@ -103,7 +103,7 @@ impl Identity {
                 Some(record) => record.incarnation,
                 None => Incarnation(random()?),
             },
-            boot: before.map_or(0, |record| record.boot) + 1,
+            boot: boot::next(before.map_or(0, |record| record.boot), random()? as u16),
             machine,
             clean: false,
         };
@@ -127,7 +127,7 @@ impl Identity {
         self.record.incarnation
     }
 
-    /// The number of this start.
+    /// The [number](rkv_ring::boot) of this start.
     pub fn boot(&self) -> u64 {
         self.record.boot
     }
@@ -179,13 +179,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let name = NodeName::from("a");
         let first = Identity::open(folder.path(), &name).unwrap();
-        assert_eq!(first.boot(), 1);
+        assert_eq!(boot::count(first.boot()), 1);
         let again = Identity::open(folder.path(), &name);
         assert!(matches!(again, Err(IdentityError::InUse(_))));
         let (life, id) = (first.incarnation(), first.boot_id());
         drop(first);
         let mut second = Identity::open(folder.path(), &name).unwrap();
-        assert_eq!((second.boot(), second.incarnation()), (2, life));
+        assert_eq!(
+            (boot::count(second.boot()), second.incarnation()),
+            (2, life)
+        );
         assert_ne!(second.boot_id(), id);
         assert!(!second.machine_went_down());
         second.mark_clean().unwrap();

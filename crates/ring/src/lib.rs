@@ -6,9 +6,10 @@
 //! In reading order: [`slot`] a key's place · [`member`] statuses and their legal moves · [`ring`] the
 //! document that says who owns what · [`keyspace`] which keyspaces there are, and what of each is dead · [`handoff`] what operators said about transfers · [`walk`] in what order a partition considers nodes · [`mod@claim`] members
 //! to owners · [`mod@preflist`] who answers for a key · [`change`] what may be staged · [`plan`] staging, and what a commit would do ·
-//! [`refusal`] why not · [`moves`] which copies move · [`claimant`] who may write the next epoch ·
+//! [`boot`] which start of a folder is the later · [`refusal`] why not · [`moves`] which copies move · [`claimant`] who may write the next epoch ·
 //! [`cluster`] all of these as one machine.
 
+pub mod boot;
 pub mod change;
 pub mod claim;
 pub mod claimant;

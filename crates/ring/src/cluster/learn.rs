@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::message::{Body, ClusterMessage, EncodedRing, Facts};
 use super::{AGAIN_MS, Cluster, Effect, Fault, Target};
+use crate::boot;
 use crate::claimant::Acceptor;
 use crate::member::{Incarnation, NodeName};
 use crate::ring::{Epoch, Ring, RingDigest, RingId, outranks};
@@ -84,21 +85,25 @@ impl Cluster {
         &mut self,
         now: u64,
         node: &NodeName,
-        (incarnation, boot): (Incarnation, u64),
+        (incarnation, number): (Incarnation, u64),
         effects: &mut Vec<Effect>,
     ) -> bool {
         if !self.is_member(node, incarnation) {
             return false;
         }
-        let seen = self.learner.boots.entry(incarnation).or_insert(boot);
-        if *seen <= boot || self.config.fault == Fault::DeadIdentityReused {
-            *seen = boot;
+        let seen = self.learner.boots.entry(incarnation).or_insert(number);
+        if !boot::is_outdated(number, *seen) || self.config.fault == Fault::DeadIdentityReused {
+            *seen = number;
             return true;
         }
         let seen = *seen;
         self.warn(
             now,
-            format!("{node} speaks from boot {boot} after boot {seen}: an old disk was restored"),
+            format!(
+                "{node} speaks from an older state of its disk: this is start {} of it, and another start {} was seen",
+                boot::count(number),
+                boot::count(seen)
+            ),
             effects,
         );
         let told = Body::OldBoot { incarnation, seen };
@@ -115,13 +120,14 @@ impl Cluster {
         seen: u64,
         effects: &mut Vec<Effect>,
     ) {
-        if incarnation != self.me.incarnation || seen <= self.me.boot {
+        if incarnation != self.me.incarnation || !boot::is_outdated(self.me.boot, seen) {
             return;
         }
         let text = format!(
-            "this is boot {} of `node.data_dir`, and boot {seen} of it was seen: an older state of the disk was put back. This node \
-             ends: set the folder aside, start on an empty one, and `rkv cluster join` under the same name",
-            self.me.boot
+            "this is start {} of `node.data_dir`, and another start {} of it was seen: an older state of the disk was put back. \
+             This node ends: set the folder aside, start on an empty one, and `rkv cluster join` under the same name",
+            boot::count(self.me.boot),
+            boot::count(seen)
         );
         self.warn(now, text, effects);
         self.go(effects);

@@ -10,7 +10,8 @@ use rkv_quorum::clock::{Clock, Drift};
 use rkv_quorum::policy::Defaults;
 use rkv_ring::cluster::{Cluster, Config, Event, Identity, Stored, Target};
 use rkv_ring::{
-    Addresses, ClusterId, Incarnation, Member, NodeName, PartitionCount, Ring, Status, cluster,
+    Addresses, ClusterId, Incarnation, Member, NodeName, PartitionCount, Ring, Status, boot,
+    cluster,
 };
 use rkv_vnode::ping::Ping;
 use rkv_vnode::{Beginning, Fault, Host, Service, Settings};
@@ -34,7 +35,9 @@ impl World {
             return;
         }
         self.nodes[node].boot += 1;
-        self.nodes[node].folder_boot += 1;
+        let sim = &mut self.nodes[node];
+        // As good as drawn: no two starts have the same.
+        sim.folder_boot = boot::next(sim.folder_boot, sim.boot as u16);
         let boot = self.nodes[node].boot;
         self.note(4, node);
         self.tell(|| format!("{} starts, boot {boot}", self.nodes[node].name));

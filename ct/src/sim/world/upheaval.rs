@@ -112,8 +112,6 @@ impl World {
                     boot: node.folder_boot,
                 });
                 self.crash(victim, Crash::Kill);
-                // It is started more than once since: a folder that was started once since is not told from this one.
-                self.nodes[victim].folder_boot += 1;
                 self.push(dead_ms / 4, Happening::Start { node: victim });
                 let after = self.rng.random_range(LIVES_ON_MS.0..LIVES_ON_MS.1);
                 self.push(dead_ms / 4 + after, Happening::PutBack { node: victim });
