@@ -199,10 +199,11 @@ impl Survey {
     fn take_busy(&mut self) {
         let busy: Vec<(Span, (Sum, Sum))> =
             std::mem::take(&mut self.suspects).into_iter().collect();
-        let first = self.patient.unwrap_or(0).saturating_mul(MOST_BUSY);
-        for at in (first..first + MOST_BUSY).take(busy.len()) {
-            let (span, (_, theirs)) = busy[at % busy.len()];
-            self.has_busy = true;
+        // Turns go round: the one before the first is the highest number there is.
+        let first = self.patient.unwrap_or(0).wrapping_mul(MOST_BUSY);
+        self.has_busy |= !busy.is_empty();
+        for step in 0..MOST_BUSY.min(busy.len()) {
+            let (span, (_, theirs)) = busy[first.wrapping_add(step) % busy.len()];
             self.found.push(Differing {
                 span,
                 is_empty_there: theirs.entries == 0,
@@ -281,4 +282,56 @@ pub fn answer(holding: &Holding, asked: &[SpanSum]) -> Vec<SpanSum> {
     });
     let differ = held.filter(|(theirs, ours)| theirs.sum != ours.sum || !holding.is_exact());
     differ.map(|(_, ours)| ours).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rkv_ring::Partition;
+    use rkv_wire::message::ServiceId;
+
+    use super::*;
+
+    const SPANS: u16 = 40;
+
+    /// A survey of that turn in which so many spans differed otherwise each time.
+    fn busy(turn: usize) -> Survey {
+        let copy = CopyId {
+            service: ServiceId(1),
+            partition: Partition(0),
+        };
+        let span = |slot| Span {
+            first: slot,
+            last: slot,
+        };
+        Survey {
+            copy,
+            with: "b".into(),
+            both_ways: true,
+            patient: Some(turn),
+            todo: VecDeque::new(),
+            asked: None,
+            suspects: (0..SPANS)
+                .map(|slot| (span(slot), Default::default()))
+                .collect(),
+            looks: MOST_LOOKS,
+            look_ms: 0,
+            found: Vec::new(),
+            has_busy: false,
+        }
+    }
+
+    /// Lost without it: a node that dies when the turn goes back behind the first, or takes what it left aside for compared.
+    #[test]
+    fn each_turn_takes_others_of_what_is_busy_and_proves_nothing() {
+        let mut seen = std::collections::BTreeSet::new();
+        for turn in [usize::MAX, 0, 1, 2, usize::MAX / MOST_BUSY + 1] {
+            let mut survey = busy(turn);
+            assert!(!survey.look_again(0), "nothing is looked at once more");
+            assert!(!survey.is_certain());
+            let found = std::mem::take(&mut survey.found);
+            assert_eq!(found.len(), MOST_BUSY);
+            seen.extend(found.into_iter().map(|differing| differing.span));
+        }
+        assert_eq!(seen.len(), usize::from(SPANS));
+    }
 }
