@@ -205,7 +205,7 @@ impl Node {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.data.with_extension("log"))?;
+            .open(self.log())?;
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         self.child = Some(child);
@@ -224,6 +224,11 @@ impl Node {
     /// Its data folder.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Where its log is.
+    pub fn log(&self) -> PathBuf {
+        self.data.with_extension("log")
     }
 
     /// SIGKILL.

@@ -144,6 +144,20 @@ impl Fleet {
         members
     }
 
+    /// What nodes said when a thread of theirs panicked, those that are gone too.
+    pub fn panics(&self) -> Vec<String> {
+        let mut all = self.members();
+        all.extend(self.gone.lock().iter().cloned());
+        let mut panics = Vec::new();
+        for member in all {
+            let log = std::fs::read(member.node.lock().log()).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let told = log.lines().filter(|line| line.contains("panicked at"));
+            panics.extend(told.map(|line| format!("{}: {line}", member.name)));
+        }
+        panics
+    }
+
     /// Asks one after the other until one does it; the last refusal when none does in time.
     pub fn ask(&self, args: &[&str]) -> Result<Value> {
         let begun = Instant::now();

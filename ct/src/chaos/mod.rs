@@ -22,7 +22,7 @@ pub mod writers;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rkv_client::Client;
 
 use crate::processes::{Processes, Shape};
@@ -96,6 +96,7 @@ impl Chaos {
         let mut ledger = self.preload(&fleet)?;
         self.live(&fleet, &told, &mut ledger)?;
         heal(&fleet, &told)?;
+        nobody_panicked(&fleet)?;
         told.say("healed: waiting until nothing moves");
         verify::wait(&fleet, &told)?;
         // Before anybody is asked to repair: what a quorum finds depends on none.
@@ -106,6 +107,7 @@ impl Chaos {
         told.say("waiting until all copies have been compared");
         verify::compare(&fleet)?;
         findings.differ(verify::unequal(&fleet, &ledger)?);
+        nobody_panicked(&fleet)?;
         Ok((told, findings, ledger.len()))
     }
 
@@ -185,6 +187,13 @@ impl Chaos {
             harm.into_iter().collect()
         })
     }
+}
+
+/// A node of which a thread panicked may go on without it, and seem well to whoever reads keys alone.
+fn nobody_panicked(fleet: &Fleet) -> Result<()> {
+    let panics = fleet.panics();
+    ensure!(panics.is_empty(), "nodes panicked: {panics:#?}");
+    Ok(())
 }
 
 /// Everybody whom the ring lists runs, and nothing holds them up.
