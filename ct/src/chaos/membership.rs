@@ -182,7 +182,8 @@ impl Operator<'_> {
         let (mut last, mut turn) = (String::new(), 0);
         let joined = within(JOINS_WITHIN, NOW_AND_THEN, || {
             let mut calm = self.fleet.calm();
-            calm.retain(|it| it.name != newcomer.name);
+            // Through one that has left meanwhile nobody joins.
+            calm.retain(|it| it.name != newcomer.name && !it.has_left());
             turn += 1;
             let through = calm.get(turn % calm.len().max(1))?;
             let peer = format!("127.0.0.1:{}", through.peer);
@@ -276,7 +277,11 @@ impl Operator<'_> {
         };
         match holds_within(REJOINS_WITHIN, NOW_AND_THEN, is_back) {
             true => Ok(()),
-            false => last,
+            false => {
+                self.told
+                    .count("stuck: a node without its disk is not let in again");
+                last
+            }
         }
     }
 
