@@ -706,7 +706,7 @@ fn a_node_on_an_older_state_of_its_disk_ends() {
     network.crash(&name("b"));
     let node = network.nodes.get_mut(&name("b")).unwrap();
     node.disk = old;
-    node.identity.boot -= 2;
+    node.identity.boot -= 2 << 16;
     network.start(&name("b"));
     assert!(network.run_until(20_000, |n| n.nodes[&name("b")].left));
     assert!(

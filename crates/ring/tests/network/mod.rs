@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rkv_ring::boot;
 use rkv_ring::claimant;
 use rkv_ring::cluster::{
     AdminReply, AdminRequest, Cluster, ClusterMessage, Config, Effect, Event, Facts, Fault,
@@ -234,7 +235,7 @@ impl Network {
         };
         let now = self.now;
         let state = self.nodes.get_mut(node).unwrap();
-        state.identity.boot += 1;
+        state.identity.boot = boot::next(state.identity.boot, 0);
         state.up_at = None;
         let machine = Cluster::new(state.identity.clone(), state.disk.clone(), config, now);
         state.told.push(machine.facts());
