@@ -1,8 +1,8 @@
 //! Promise 2: once B has answered as owner of a place, nobody else does so for that place under that or an older
 //! ring; except a mover that hands everything on to B. Order inside a row changes without moving data: who stands in the
-//! later row too is an owner all along.
+//! later row too is an owner all along, and who was removed by force may not have heard of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rkv_ring::{Epoch, NodeName, Partition, Row};
 use rkv_vnode::Phase;
@@ -14,13 +14,21 @@ struct Asked {
     copy: CopyId,
     epoch: Epoch,
     row: Row,
+    /// Who was removed by force before.
+    removed: BTreeSet<NodeName>,
+}
+
+/// The last answer for a place.
+struct Answered {
+    asked: Asked,
+    by: NodeName,
 }
 
 /// Who has answered for which place, under which epoch.
 #[derive(Default)]
 pub struct OneAnswerer {
     asked: BTreeMap<(usize, RequestId), Asked>,
-    last: BTreeMap<Partition, (Epoch, Row, NodeName)>,
+    last: BTreeMap<Partition, Answered>,
 }
 
 impl OneAnswerer {
@@ -57,6 +65,10 @@ impl OneAnswerer {
                     },
                     epoch: ring.epoch,
                     row: view.ring().row(partition).clone(),
+                    removed: {
+                        let removed = view.ring().removed.iter();
+                        removed.map(|removed| removed.node.clone()).collect()
+                    },
                 };
                 self.asked.insert((from, *id), asked);
                 self.answers_in_time(nodes, from, to, *id)
@@ -89,19 +101,19 @@ impl OneAnswerer {
             _ => return Ok(()),
         }
         let partition = asked.copy.partition;
-        if let Some((epoch, row, other)) = self.last.get(&partition)
-            && *epoch > asked.epoch
+        if let Some(last) = self.last.get(&partition)
+            && last.asked.epoch > asked.epoch
         {
-            if row.contains(node) {
+            if last.asked.row.contains(node) || last.asked.removed.contains(node) {
                 return Ok(());
             }
             return Err(format!(
-                "{node} answers for partition {partition} under epoch {} after {other} did under {epoch}",
-                asked.epoch
+                "{node} answers for partition {partition} under epoch {} after {} did under {}",
+                asked.epoch, last.by, last.asked.epoch
             ));
         }
-        self.last
-            .insert(partition, (asked.epoch, asked.row, node.clone()));
+        let by = node.clone();
+        self.last.insert(partition, Answered { asked, by });
         Ok(())
     }
 }
