@@ -7,7 +7,7 @@ use rkv_ct::sim::{FAULTS, Options, Outcome, RARE_FAULTS, World};
 use rkv_vnode::Fault;
 
 /// Lives of every kind; more are lived by `rkv-sim`.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 /// Within how many seeds each known fault must be caught.
 const CAUGHT_WITHIN: u64 = 2_000;
 

@@ -73,7 +73,8 @@ impl Shared {
             async move {
                 let is_lost = match peer {
                     Some(peer) => match self.transport.connect(&peer.address).await {
-                        Ok(found) => found.name != *name,
+                        // One that is about to stop can be reached, and refuses.
+                        Ok(found) => found.name != *name || self.ring_of(peer).await.is_err(),
                         Err(_) => true,
                     },
                     // It is no member any more.

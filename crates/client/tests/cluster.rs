@@ -177,7 +177,8 @@ async fn everything_that_can_be_asked_for() {
 
     cluster.kill(2).await.unwrap();
     let error = client.put_quorum("k", "w", 3, 3, second).await.unwrap_err();
-    assert_eq!(error.replicas().len(), 3, "{error:?}");
+    // Missed already, it is named and nobody is asked; otherwise all are.
+    assert!(matches!(error.replicas().len(), 1 | 3), "{error:?}");
     assert!(
         error
             .replicas()

@@ -18,6 +18,8 @@ use crate::opening::{Parts, open};
 use crate::routine::{TICK, go_on, join_seeds, tick};
 use crate::settings::{Settings, Switches};
 
+/// How long clients are still told to ask elsewhere before connections close.
+const LAST_CALL: Duration = Duration::from_millis(300);
 /// How long the last messages may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -82,8 +84,12 @@ impl Node {
         self.joiner.abort();
     }
 
-    /// Until no request is under way here.
+    /// Until clients had the time to hear that they are to ask elsewhere, and no request is under way here. What is on its
+    /// way when the connection closes would have to count as unknown.
     pub async fn finished(&self) {
+        if self.parts.transport.has_clients() {
+            tokio::time::sleep(LAST_CALL).await;
+        }
         while self.parts.engine.in_flight() > 0 {
             tokio::time::sleep(TICK).await;
         }

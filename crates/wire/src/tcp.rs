@@ -182,6 +182,11 @@ impl TcpTransport {
         Ok(peer)
     }
 
+    /// Whether a client is connected.
+    pub fn has_clients(&self) -> bool {
+        self.inbound.has_clients()
+    }
+
     /// Links cut or slowed on purpose.
     pub fn faults(&self) -> &Arc<FaultSwitch> {
         &self.config.faults

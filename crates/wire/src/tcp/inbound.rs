@@ -84,6 +84,11 @@ impl Inbound {
         self.answers.load().get(name).cloned()
     }
 
+    /// Whether a client is connected.
+    pub(super) fn has_clients(&self) -> bool {
+        !self.answers.load().is_empty()
+    }
+
     /// Accepts until `closing`, then lets every connection write what waits.
     pub(super) async fn serve(
         self: Arc<Inbound>,
