@@ -92,6 +92,13 @@ async fn serve(config: Config, faults: bool) -> anyhow::Result<()> {
             tracing::info!("stopping: the cluster let this node go");
             tokio::time::sleep(FAREWELL).await;
         }
+        part = node.broken() => {
+            // Who half lives answers some and keeps others waiting; whoever is dead is missed, and waited for by nobody.
+            let _ = tokio::time::timeout(FINISH, node.kill()).await;
+            anyhow::bail!(
+                "{part} has panicked, so this node ends as by a crash; start it again, and report what the log says"
+            );
+        }
     }
     state.set_draining();
     node.say_goodbye();

@@ -20,6 +20,8 @@ use crate::settings::{Settings, Switches};
 
 /// How long clients are still told to ask elsewhere before connections close.
 const LAST_CALL: Duration = Duration::from_millis(300);
+/// How often it is looked whether every part is still there.
+const VITAL_SIGNS: Duration = Duration::from_millis(500);
 /// How long the last messages may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -77,6 +79,27 @@ impl Node {
         }
     }
 
+    /// Until a part without which a node only seems to live has ended, which nothing but a panic makes it do: what it was.
+    /// Never, if none does. Then [`kill`](Node::kill) is the way out: a crash is what every promise is made for.
+    pub async fn broken(&self) -> &'static str {
+        let mut pulse = tokio::time::interval(VITAL_SIGNS);
+        loop {
+            pulse.tick().await;
+            let parts = &self.parts;
+            let signs = [
+                ("the clock of the vnodes", self.ticker.is_finished()),
+                ("the usher of the transfers", self.usher.is_finished()),
+                ("the keeper of the ring", parts.keeper.is_finished()),
+                ("gossip", parts.gossip.has_ended()),
+                ("the writer of the storage", parts.store.has_ended()),
+                ("a step of a vnode", parts.engine.host().is_broken()),
+            ];
+            if let Some((part, _)) = signs.into_iter().find(|(_, has_ended)| *has_ended) {
+                return part;
+            }
+        }
+    }
+
     /// Tells the other nodes, and clients that ask, that this one is about to stop.
     pub fn say_goodbye(&self) {
         self.clients.drain();
@@ -124,5 +147,62 @@ impl Node {
         self.parts.transport.abort().await;
         let parts = self.parts;
         Ok(tokio::task::spawn_blocking(move || parts.end()).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rkv_kv::Bounds;
+    use rkv_quorum::policy::Defaults;
+    use rkv_ring::{Addresses, PartitionCount};
+    use rkv_storage::{BackendKind, Durability};
+
+    use super::*;
+
+    fn settings(folder: &std::path::Path, peer: String) -> Settings {
+        Settings {
+            name: "node1".into(),
+            data_dir: folder.to_owned(),
+            zone: None,
+            weight: 1.0,
+            addresses: Addresses {
+                peer,
+                redis: String::new(),
+                http: String::new(),
+            },
+            cluster: "test".to_owned(),
+            secret: None,
+            client_secret: None,
+            seeds: Vec::new(),
+            gossip_interval: Duration::from_millis(50),
+            partitions: PartitionCount::new(8).unwrap(),
+            replicas: 3,
+            backend: BackendKind::Memory,
+            durability: Durability::Batch,
+            sync_interval: Duration::from_millis(100),
+            defaults: Defaults::default(),
+            bounds: Bounds::default(),
+            transfers: 8,
+            bytes_per_s: 0,
+            grace: Duration::from_millis(500),
+            delete_grace: Duration::from_secs(86_400),
+            max_drift_ms: 500,
+        }
+    }
+
+    /// Lost without it: a node goes on without a part that it needs, and is not missed, or ends though nothing is wrong.
+    #[tokio::test]
+    async fn a_node_knows_when_a_part_of_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = listener.local_addr().unwrap().to_string();
+        let settings = settings(folder.path(), peer);
+        let node = Node::start(&settings, listener, Switches::default()).unwrap();
+        let whole = tokio::time::timeout(2 * VITAL_SIGNS, node.broken()).await;
+        assert!(whole.is_err(), "{whole:?} is missed");
+
+        node.ticker.abort();
+        assert_eq!(node.broken().await, "the clock of the vnodes");
+        node.kill().await.unwrap();
     }
 }

@@ -5,7 +5,6 @@
 //! whatever came in while the one before was under way, and nobody waits for more company.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{JoinHandle, ThreadId};
@@ -255,6 +254,10 @@ impl Store for Writer {
         self.backend.is_volatile()
     }
 
+    fn has_ended(&self) -> bool {
+        self.line.queue.lock().is_closed
+    }
+
     fn close(&self) -> Result<(), Error> {
         self.line.close();
         if std::thread::current().id() == self.thread_id {
@@ -358,7 +361,7 @@ impl Committer {
                 (Work::Write(job), Ok(())) => self.write(&mut group, job),
                 (Work::Drop(start, end, done), Ok(())) => {
                     self.flush(&mut group);
-                    let result = guarded(|| self.backend.drop_range(&start, &end).map(|_| ()));
+                    let result = self.backend.drop_range(&start, &end).map(|_| ());
                     group.applied = true;
                     group.told.push(Told::Done(done, result));
                     group.merged_from = group.told.len();
@@ -409,7 +412,7 @@ impl Committer {
             return;
         }
         group.applied = true;
-        if let Err(error) = guarded(|| self.backend.apply(&merged)) {
+        if let Err(error) = self.backend.apply(&merged) {
             for told in &mut group.told[from..] {
                 if let Told::Done(_, result) = told {
                     *result = Err(error.clone());
@@ -428,7 +431,7 @@ impl Committer {
         if wants_sync {
             self.sync()
         } else if group.applied {
-            guarded(|| self.backend.push())
+            self.backend.push()
         } else {
             Ok(())
         }
@@ -436,18 +439,12 @@ impl Committer {
 
     fn sync(&mut self) -> Result<(), Error> {
         if self.unsynced_since.is_some() {
-            guarded(|| self.backend.sync())?;
+            self.backend.sync()?;
             self.unsynced_since = None;
             self.owes_sync = false;
         }
         Ok(())
     }
-}
-
-/// sled panics where it finds what it did not expect; the jobs must be told all the same.
-fn guarded<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|_| Err(Error::Broken("the engine panicked".to_owned())))
 }
 
 impl Drop for Committer {

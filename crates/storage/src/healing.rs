@@ -4,6 +4,7 @@
 //! the disk is full (the reserve lets deletes go on, and the engine tidy up), and start again when there is space. And an
 //! engine that failed all the same is closed and opened afresh, now and then until it works.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -131,7 +132,11 @@ impl Healing {
         }
     }
 
-    fn watch<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+    /// Engines panic where they find what they did not expect: that is a failure like others. `call` owns its hold on the
+    /// engine: who opens that afresh waits for it, with the trouble in hand that is told here.
+    fn watch<T>(&self, call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let result = catch_unwind(AssertUnwindSafe(call))
+            .unwrap_or_else(|_| Err(Error::Broken("the engine panicked".to_owned())));
         if let Err(Error::Broken(what)) = &result
             && !self.is_broken.swap(true, Ordering::Relaxed)
         {
@@ -170,24 +175,22 @@ impl Healing {
 
 impl Backend for Healing {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        let result = self.engine()?.get(key);
-        self.watch(result)
+        let engine = self.engine()?;
+        self.watch(move || engine.get(key))
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), Error> {
         self.make_room(batch)?;
-        let result = self.engine_to_write()?.apply(batch);
-        self.watch(result)
+        let engine = self.engine_to_write()?;
+        self.watch(move || engine.apply(batch))
     }
 
     fn push(&self) -> Result<(), Error> {
-        let result = self.engine_to_push().and_then(|engine| engine.push());
-        self.watch(result)
+        self.watch(|| self.engine_to_push().and_then(|engine| engine.push()))
     }
 
     fn sync(&self) -> Result<(), Error> {
-        let result = self.engine_to_push().and_then(|engine| engine.sync());
-        self.watch(result)
+        self.watch(|| self.engine_to_push().and_then(|engine| engine.sync()))
     }
 
     fn scan(&self, start: &[u8], end: &[u8]) -> Scan {
@@ -204,13 +207,13 @@ impl Backend for Healing {
         entries: usize,
         bytes: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
-        let result = self.engine()?.page(start, end, entries, bytes);
-        self.watch(result)
+        let engine = self.engine()?;
+        self.watch(move || engine.page(start, end, entries, bytes))
     }
 
     fn drop_range(&self, start: &[u8], end: &[u8]) -> Result<u64, Error> {
-        let result = self.engine_to_write()?.drop_range(start, end);
-        self.watch(result)
+        let engine = self.engine_to_write()?;
+        self.watch(move || engine.drop_range(start, end))
     }
 
     fn stats(&self) -> Stats {
@@ -270,6 +273,46 @@ mod tests {
                 true => Err(Error::Broken("no space left on device".into())),
                 false => self.0.apply(batch),
             }
+        }
+        fn push(&self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn sync(&self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn scan(&self, start: &[u8], end: &[u8]) -> Scan {
+            self.0.scan(start, end)
+        }
+        fn stats(&self) -> Stats {
+            self.0.stats()
+        }
+    }
+
+    /// Lost without it: an engine's panic ends the thread that reads or writes, and with it the node.
+    #[test]
+    fn an_engine_that_panics_is_opened_afresh() {
+        let opener: Opener = Box::new(|| Ok(Box::new(Panicking(Memory::new()))));
+        let healing = Healing::open(opener, Box::new(|| None)).unwrap();
+        assert!(matches!(healing.get(b"bad"), Err(Error::Broken(_))));
+        healing.apply(&put("k")).unwrap();
+        // Nothing is left of the first engine: so it was another that took this.
+        while healing.get(b"k").unwrap().is_some() {
+            std::thread::yield_now();
+        }
+        healing.apply(&put("k")).unwrap();
+        assert_eq!(healing.get(b"k").unwrap(), Some(Bytes::from("v")));
+    }
+
+    /// Panics at one key, as an engine does on a page that makes no sense.
+    struct Panicking(Memory);
+
+    impl Backend for Panicking {
+        fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+            assert_ne!(key, b"bad");
+            self.0.get(key)
+        }
+        fn apply(&self, batch: &Batch) -> Result<(), Error> {
+            self.0.apply(batch)
         }
         fn push(&self) -> Result<(), Error> {
             Ok(())

@@ -87,6 +87,11 @@ pub trait Store: Send + Sync + 'static {
     /// submits it returns.
     fn is_volatile(&self) -> bool;
 
+    /// Whether nothing is taken any more: it was closed, or whoever carries jobs out has panicked.
+    fn has_ended(&self) -> bool {
+        false
+    }
+
     /// Carries out what is queued, syncs, and takes no more. The engine itself closes with the last handle to it.
     fn close(&self) -> Result<(), Error>;
 }

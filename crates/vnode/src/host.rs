@@ -77,6 +77,7 @@ pub struct Host {
     /// What people should know of the storage.
     notes: Mutex<Vec<String>>,
     next_id: Mutex<u64>,
+    is_broken: AtomicBool,
 }
 
 /// What the host tells those above it.
@@ -133,6 +134,7 @@ impl Host {
             world,
             store,
             next_id: Mutex::new(settings.boot),
+            is_broken: AtomicBool::new(false),
             places: Places::default(),
             sweeps: Limits::new(SWEEPS),
             budget: Budget::new(settings.bytes_per_s),
@@ -394,6 +396,12 @@ impl Host {
             }
         }
         self.hand_on(outbox);
+    }
+
+    /// Whether a step of a vnode has panicked: what that copy knew in memory may be half done, and only a new start finds
+    /// out what is true.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
     }
 
     /// Whether this node holds nothing that anybody waits for: no copy but empty ones, no hint.

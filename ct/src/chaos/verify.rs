@@ -18,6 +18,8 @@ use crate::processes::{Redis, Reply};
 const SETTLES_WITHIN: Duration = Duration::from_secs(180);
 /// Keys asked for at once.
 const BATCH: usize = 100;
+/// For how long one node is asked to wait.
+const ASKED_FOR: Duration = Duration::from_secs(10);
 /// How long a read is repeated that fails.
 const READ_WITHIN: Duration = Duration::from_secs(20);
 /// Wrong keys that are told in full.
@@ -55,7 +57,8 @@ impl Findings {
 
 /// Waits until the cluster says that nothing moves, and nobody is on the way out.
 pub fn wait(fleet: &Fleet, told: &Told) -> Result<()> {
-    let seconds = SETTLES_WITHIN.as_secs().to_string();
+    // Who is asked may be about to leave, and who waits waits for it to come back.
+    let seconds = ASKED_FOR.as_secs().to_string();
     let ended = within(SETTLES_WITHIN, NOW_AND_THEN, || {
         if let Err(error) = forget_who_left(fleet, told) {
             return Some(Err(error));

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chitchat::{ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, spawn_chitchat};
@@ -79,7 +80,7 @@ enum Order {
 pub struct Chat {
     orders: mpsc::UnboundedSender<Order>,
     foreign: Arc<AtomicU64>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Chat {
@@ -118,6 +119,11 @@ impl Chat {
             foreign,
             thread: Some(thread),
         })
+    }
+
+    /// Whether nobody listens or speaks any more.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Datagrams that did not open: forged, or of a cluster with another secret.

@@ -57,6 +57,19 @@ impl Desk {
     }
 }
 
+/// A step under way; one that ends in a panic leaves word of it.
+struct Step<'a> {
+    is_broken: &'a AtomicBool,
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.is_broken.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// A service and its actors, one a partition.
 pub(super) struct Running {
     pub(super) service: Arc<dyn Service>,
@@ -228,6 +241,9 @@ impl Host {
     }
 
     fn run(&self, view: &View, actor: &mut Actor, event: Event, outbox: &mut Outbox) {
+        let _step = Step {
+            is_broken: &self.is_broken,
+        };
         let now_ms = self.world.now_ms();
         let hints_clear_since = match actor.phase {
             Phase::CatchingUp { .. } => self.hints_clear_since(view, actor.id, now_ms),
