@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use rkv_cluster::keeper::Outward;
 use rkv_quorum::clock::{Clock, Drift};
 use rkv_ring::cluster::{AdminReply, AdminRequest, ClusterMessage, Event, Facts, Target};
 use rkv_ring::plan::Refusal;
-use rkv_ring::{Incarnation, NodeName, Partition, Ring, RingId};
-use rkv_vnode::{Host, Router, Upward, View, World};
+use rkv_ring::{Incarnation, NodeName, Partition, Ring, RingId, boot};
+use rkv_vnode::{Fault, Host, Router, Upward, View, World};
 use rkv_wire::message::{Answer, Envelope, Message, Report, RequestId, ServiceId};
 
 use crate::census::Counting;
@@ -84,11 +84,24 @@ pub struct Engine {
     counting: Mutex<Counting>,
     /// Members that were asked how their copies compare.
     mendings: Mendings,
-    incarnations: Mutex<BTreeMap<NodeName, Incarnation>>,
+    /// The life of its folder, and the start of it, in which each node was heard of last.
+    starts: RwLock<BTreeMap<NodeName, (Incarnation, u64)>>,
     /// When the connection to a node was last lost, or refused.
     lost_ms: Mutex<BTreeMap<NodeName, u64>>,
     default: Keyspace,
     bounds: Bounds,
+}
+
+/// As whom a node is heard that says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// As the node of its name.
+    Itself,
+    /// As somebody else of that name: one who asks to be let in, or is to be told that it is out of date. Its clock and
+    /// its address are not that node's.
+    Stranger,
+    /// Not at all.
+    Not,
 }
 
 /// One command on its way to whoever owns a key.
@@ -136,7 +149,7 @@ impl Engine {
             flushes: Mutex::new(Vec::new()),
             counting: Mutex::default(),
             mendings: Mendings::default(),
-            incarnations: Mutex::new(BTreeMap::new()),
+            starts: RwLock::default(),
             lost_ms: Mutex::new(BTreeMap::new()),
             default,
             bounds,
@@ -268,9 +281,7 @@ impl Engine {
 
     /// Gossip told these facts of `node`.
     pub fn facts(&self, node: &NodeName, facts: Facts) {
-        self.incarnations
-            .lock()
-            .insert(node.clone(), facts.incarnation);
+        self.is_itself(node, facts.incarnation, facts.boot);
         self.host.heard_ring(
             node,
             RingId {
@@ -285,11 +296,50 @@ impl Engine {
         });
     }
 
-    /// Whether the ring lists `node` in another life of its folder than this: then it is not the member of that name.
-    pub fn is_other_life(&self, node: &NodeName, incarnation: Incarnation) -> bool {
+    /// Whether what a node says is listened to, in this life of its folder and this start of it. Entries are taken from members
+    /// alone, or from who was removed so lately that nothing it holds can have been deleted and forgotten: by this node's
+    /// clock, for the other's may have stood still with it.
+    pub fn hears(&self, from: &NodeName, start: (Incarnation, u64), message: &Message) -> Heard {
+        let brings_entries = matches!(
+            message,
+            Message::Fill { .. } | Message::HandoffItems { .. } | Message::HandoffForward { .. }
+        );
+        if self.is_itself(from, start.0, start.1) {
+            return match !brings_entries || self.host.takes_entries_of(from, start.0) {
+                true => Heard::Itself,
+                false => Heard::Not,
+            };
+        }
+        match message {
+            Message::Cluster(_) => Heard::Stranger,
+            // It waits for that ring, which may say who this is.
+            Message::Command { ring, .. } if ring.supersedes(&self.host.view_now().id()) => {
+                Heard::Stranger
+            }
+            _ => Heard::Not,
+        }
+    }
+
+    /// Whether who calls itself `node`, in this life of its folder and this start of it, is the node of that name: not if
+    /// the ring lists that in another life, nor if a later start was heard of (an older state of its disk was put back).
+    pub fn is_itself(&self, node: &NodeName, incarnation: Incarnation, number: u64) -> bool {
         let view = self.host.view_now();
         let member = view.ring().members.get(node);
-        member.is_some_and(|member| member.incarnation != incarnation)
+        if member.is_some_and(|member| member.incarnation != incarnation) {
+            return false;
+        }
+        let start = (incarnation, number);
+        if self.starts.read().get(node) == Some(&start) {
+            return true;
+        }
+        let mut starts = self.starts.write();
+        let seen = starts.get(node).filter(|(life, _)| *life == incarnation);
+        let is_outdated = seen.is_some_and(|(_, seen)| boot::is_outdated(number, *seen));
+        if is_outdated && self.host.fault() != Fault::DeadIdentityReused {
+            return false;
+        }
+        starts.insert(node.clone(), start);
+        true
     }
 
     /// Gossip suspects `node`, or no longer.

@@ -27,7 +27,7 @@ pub mod replica;
 pub mod store;
 
 pub use deadline::{Ended, Ending, When};
-pub use engine::{Bounds, Done, Engine, Surroundings};
+pub use engine::{Bounds, Done, Engine, Heard, Surroundings};
 pub use error::KvError;
 pub use keyspace::Keyspace;
 pub use per_thread::PerThread;

@@ -198,3 +198,46 @@ fn keys_are_listed_page_by_page() {
     assert_eq!(counted, 4_998);
     assert!(pages > 1, "no page holds all");
 }
+
+/// Lost without it: a copy knows what it has let go of, and whoever takes its place does not.
+#[test]
+fn what_was_let_go_of_is_known_to_the_next_owner() {
+    let services = || -> Vec<Arc<dyn Service>> { vec![Arc::new(KvService)] };
+    let settings = rkv_vnode::Settings {
+        delete_grace_ms: 1_000,
+        void_after_ms: 1_000,
+        ..SETTINGS
+    };
+    let mut trial = Trial::found("a", 1, settings, services);
+    trial.host("a").clock_fits(true);
+    let moving = *trial.joined("b").moves.keys().next().unwrap();
+    let slot = Slot(*trial.ring.partitions.slots(moving).start());
+    let key = StoreKey::entry(Space::Data, KV.0, slot.0, DEFAULT_KEYSPACE, b"k");
+    let deleted_ms = trial.now_ms();
+    let of_ms = |ms: u64| at(ms << 16);
+    let put = |trial: &mut Trial, node: &str, object: &Object| {
+        let command = Command::Put {
+            key: key.clone(),
+            hint_for: Vec::new(),
+        };
+        let body = Bytes::from(object.encode());
+        trial.ask(node, (KV, slot), command, body).0
+    };
+    let tombstone = Object::tombstone(of_ms(deleted_ms));
+    assert_eq!(put(&mut trial, "a", &tombstone), Answer::Stored);
+    while trial.host("a").figures().reaped == 0 {
+        trial.pass(1_000);
+        assert!(
+            trial.now_ms() < deleted_ms + 60_000,
+            "it is never let go of"
+        );
+    }
+    let older = Object::value(of_ms(deleted_ms - 1), Bytes::from("v"));
+    let floor = Answer::Floor(Stamp::last_of(deleted_ms << 16));
+    assert_eq!(put(&mut trial, "a", &older), floor);
+
+    trial.join("b");
+    let newer = Object::value(of_ms(deleted_ms + 1), Bytes::from("v"));
+    assert_eq!(put(&mut trial, "b", &older), floor);
+    assert_eq!(put(&mut trial, "b", &newer), Answer::Stored);
+}

@@ -96,7 +96,7 @@ async fn serve(config: Config, faults: bool) -> anyhow::Result<()> {
             // Who half lives answers some and keeps others waiting; whoever is dead is missed, and waited for by nobody.
             let _ = tokio::time::timeout(FINISH, node.kill()).await;
             anyhow::bail!(
-                "{part} has panicked, so this node ends as by a crash; start it again, and report what the log says"
+                "{part} has ended by a fault of ours, so this node ends as by a crash; start it again, and report what the log says"
             );
         }
     }

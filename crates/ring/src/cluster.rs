@@ -40,7 +40,7 @@ pub struct Identity {
     pub name: NodeName,
     /// The life of its data folder.
     pub incarnation: Incarnation,
-    /// Its boot number in that life: one more at each start, on disk before the node speaks.
+    /// Its boot number in that life ([`boot`](crate::boot)): another at each start, on disk before the node speaks.
     pub boot: u64,
     /// Where it is reached.
     pub addresses: Addresses,
@@ -385,21 +385,23 @@ impl Cluster {
         self.drive_asked(now, effects);
         self.drive_reports(now, effects);
         self.drive_proposer(now, effects);
-        if self.standing == Standing::Member && !self.is_listed() {
-            // Another life of its name is the member now: two of that name must not be asked.
-            let is_replaced = self.stored.ring.members.contains_key(&self.me.name);
-            if !is_replaced && self.is_removed_lately(now) {
+        if self.standing == Standing::Gone || self.is_listed() {
+            return;
+        }
+        // Another life of its name is the member now: two of that name must not be asked. And what it still holds after so long
+        // might bring back what was deleted and is let go of by now.
+        let is_replaced = self.stored.ring.members.contains_key(&self.me.name);
+        let may_hand_off = !is_replaced && self.is_removed_lately(now);
+        match self.standing {
+            Standing::Member if may_hand_off => {
                 self.standing = Standing::Outcast;
                 effects.push(Effect::Adopt(self.stored.ring.clone()));
                 let text =
                     "this node was removed from the cluster: it hands off what it holds, and ends";
                 effects.push(Effect::Warn(text.to_owned()));
-            } else {
-                self.go(effects);
             }
-        } else if self.standing == Standing::Outcast && !self.is_removed_lately(now) {
-            // What it still holds might bring back what was deleted and is let go of by now.
-            self.go(effects);
+            Standing::Member | Standing::Outcast if !may_hand_off => self.go(effects),
+            _ => {}
         }
     }
 

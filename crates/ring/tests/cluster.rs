@@ -8,7 +8,8 @@ use rkv_ring::cluster::{
     Facts, Fault, Stored, Target,
 };
 use rkv_ring::{
-    ClusterId, Epoch, Handoff, HandoffChange, Partition, Plan, Refusal, RingDigest, Status,
+    ClusterId, Epoch, Handoff, HandoffChange, Incarnation, Member, Partition, Plan, Refusal,
+    Removed, Ring, RingDigest, Status,
 };
 
 fn join(peer: &str) -> AdminRequest {
@@ -494,7 +495,6 @@ fn crossing_joins_under_faults_end_in_whole_clusters() {
     assert!(joined > 40, "the joins were real: {joined}");
 }
 
-/// A machine of the cluster a, b, c by itself.
 /// Lost without it: a node that died could not be taken out by those who are left, or would vote on when it is back.
 #[test]
 fn a_dead_member_is_removed_and_ends_when_it_is_back() {
@@ -665,6 +665,56 @@ fn facts_only_make_a_member_pull() {
     // Another ring of the present epoch: said, and not believed.
     let effects = effects_of(&mut machine, 0, facts_of("a", 1, 1));
     assert_eq!((warnings(&effects), effects.len()), (1, 1));
+}
+
+/// The next ring, with nothing else changed.
+fn after(ring: &Ring) -> Ring {
+    Ring {
+        epoch: Epoch(ring.epoch.0 + 1),
+        parent: ring.digest(),
+        ..ring.clone()
+    }
+}
+
+/// The ring that `ring` becomes when `b` is removed by force at `at_ms`, and `a` gets its places.
+fn without_b(ring: &Ring, at_ms: u64) -> Ring {
+    let mut next = after(ring);
+    next.members.remove(&name("b"));
+    next.removed.push(Removed {
+        node: name("b"),
+        incarnation: identity("b").incarnation,
+        at_ms,
+    });
+    let places = next.rows.iter_mut().flat_map(|row| row.iter_mut());
+    places
+        .filter(|node| **node == name("b"))
+        .for_each(|node| *node = name("a"));
+    next
+}
+
+/// Lost without it: who was removed offers what it holds to owners that are none any more, for hours.
+#[test]
+fn who_was_removed_hands_off_by_the_latest_ring() {
+    let mut machine = lone();
+    let removed = without_b(machine.ring(), 1);
+    let later = after(&removed);
+    let mut replaced = after(&later);
+    let another = Member {
+        incarnation: Incarnation(77),
+        ..machine.ring().members[&name("b")].clone()
+    };
+    replaced.members.insert(name("b"), another);
+    let mut hear = |ring: &Ring| {
+        let body = Body::RingIs(EncodedRing::of(ring));
+        effects_of(&mut machine, 10, said_by("a", 1, body))
+    };
+    for ring in [removed, later] {
+        let effects = hear(&ring);
+        let adopted = |effect: &Effect| matches!(effect, Effect::Adopt(it) if **it == ring);
+        assert!(effects.iter().any(adopted), "{effects:?}");
+        assert!(!effects.contains(&Effect::Left));
+    }
+    assert!(hear(&replaced).contains(&Effect::Left), "another is b now");
 }
 
 /// Lost without it: a disk restored from a backup would vote again on what it has forgotten.

@@ -57,7 +57,7 @@ pub(crate) fn chat(
     let lives = Arc::downgrade(engine);
     let is_other_life = move |node: &NodeName, facts: &Facts| {
         let engine = lives.upgrade();
-        engine.is_some_and(|engine| engine.is_other_life(node, facts.incarnation))
+        engine.is_some_and(|engine| !engine.is_itself(node, facts.incarnation, facts.boot))
     };
     let chat = Chat::start(chat_config, is_other_life, move |event| {
         let (Some(engine), Some(world)) = (hearing.upgrade(), by_address.upgrade()) else {

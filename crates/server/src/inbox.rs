@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use rkv_kv::Engine;
+use rkv_kv::{Engine, Heard};
 use rkv_ring::NodeName;
 use rkv_wire::handshake::{PeerInfo, Role};
 use rkv_wire::message::{Envelope, Message};
@@ -39,15 +39,16 @@ impl Handler for Inbox {
                 self.clients.request(&engine, from, id, within_ms, asked);
             }
             (Role::Client, _) => {}
-            // A namesake of a member may ask to be let in, and is answered where it says; it does not speak for that one.
-            (Role::Peer, message) if engine.is_other_life(&from.name, from.incarnation) => {
-                if matches!(message, Message::Cluster(_)) {
-                    engine.message(&from.name, Envelope { clock: 0, message });
-                }
-            }
             (Role::Peer, message) => {
-                self.world.heard_address(&from.name, &from.address);
-                let clock = envelope.clock;
+                let start = (from.incarnation, from.boot);
+                let clock = match engine.hears(&from.name, start, &message) {
+                    Heard::Itself => {
+                        self.world.heard_address(&from.name, &from.address);
+                        envelope.clock
+                    }
+                    Heard::Stranger => 0,
+                    Heard::Not => return,
+                };
                 engine.message(&from.name, Envelope { clock, message });
             }
         }
@@ -77,8 +78,9 @@ impl Handler for Inbox {
 
     fn appeared(&self, peer: &PeerInfo) {
         let engine = self.engine.upgrade();
-        let other_life = |engine: &Arc<Engine>| engine.is_other_life(&peer.name, peer.incarnation);
-        if engine.as_ref().is_some_and(other_life) {
+        let is_another =
+            |engine: &Arc<Engine>| !engine.is_itself(&peer.name, peer.incarnation, peer.boot);
+        if engine.as_ref().is_some_and(is_another) {
             return;
         }
         self.world.presence.appeared(&peer.name, |up| {

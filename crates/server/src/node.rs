@@ -79,7 +79,7 @@ impl Node {
         }
     }
 
-    /// Until a part without which a node only seems to live has ended, which nothing but a panic makes it do: what it was.
+    /// Until a part without which a node only seems to live has ended by a fault, nearly always a panic: what it was.
     /// Never, if none does. Then [`kill`](Node::kill) is the way out: a crash is what every promise is made for.
     pub async fn broken(&self) -> &'static str {
         let mut pulse = tokio::time::interval(VITAL_SIGNS);

@@ -119,8 +119,9 @@ impl Healing {
         }
         trouble.last_try = Some(Instant::now());
         let mut engine = self.engine.write();
-        // The old one goes first: it holds the folder's lock.
-        *engine = None;
+        // The old one goes first: it holds the folder's lock. It may panic once more.
+        let old = engine.take();
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(old)));
         match (self.opener)() {
             Ok(fresh) => {
                 *engine = Some(fresh);

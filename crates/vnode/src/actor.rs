@@ -220,12 +220,19 @@ impl Actor {
             || !self.relays.is_empty()
     }
 
-    /// Something happened. What comes before the copy was told of a new ring is judged by that ring all the same.
+    /// Whether it has not been told of the present ring yet: an [`Event::View`] comes before whatever else there is, for all is
+    /// judged by that ring.
+    pub fn is_behind(&self, view: &View) -> bool {
+        self.in_line_with != Some(view.id())
+    }
+
+    /// Something happened.
     pub fn step(&mut self, cx: &Cx<'_>, event: Event, effects: &mut Vec<Effect>) {
+        debug_assert!(
+            !self.is_behind(cx.view) || matches!(event, Event::View | Event::Landed { .. }),
+            "the present ring comes first"
+        );
         self.keep_to_floors(cx);
-        if self.in_line_with != Some(cx.view.id()) && !matches!(event, Event::View) {
-            self.view_changed(cx, effects);
-        }
         match event {
             Event::Command(asked) => self.command(cx, asked, effects),
             Event::Message { from, message } => self.message(cx, from, message, effects),

@@ -9,7 +9,7 @@
 //! were acknowledged without the target.
 
 use bytes::Bytes;
-use rkv_ring::NodeName;
+use rkv_ring::{NodeName, RingId};
 use rkv_storage::{Error, Space};
 use rkv_wire::items::{ItemsWriter, one_item};
 use rkv_wire::message::{CopyId, Message, SessionId, Totals};
@@ -332,8 +332,8 @@ impl HandoffOut {
         });
     }
 
-    /// Asks (again) to begin, when it is time.
-    pub fn ask(&mut self, now_ms: u64, ring: rkv_ring::RingId, effects: &mut Vec<Effect>) {
+    /// Asks (again) to begin, when it is time, under this ring; the source has let go of traces up to that time.
+    pub fn ask(&mut self, now_ms: u64, (ring, reaped): (RingId, u64), effects: &mut Vec<Effect>) {
         if self.stage == Stage::Opening && now_ms.saturating_sub(self.said_ms) >= REPEAT_MS {
             self.said_ms = now_ms;
             let message = Message::HandoffOpen {
@@ -342,6 +342,7 @@ impl HandoffOut {
                 ring,
                 attempt: self.attempt,
                 resume: self.resume,
+                reaped,
             };
             effects.push(Effect::Send {
                 to: self.to.clone(),

@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rkv_ring::{NodeName, Partition, Ring, RingId};
+use rkv_ring::{Incarnation, NodeName, Partition, Ring, RingId};
 use rkv_storage::{Error, Space, Store};
 use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId, ServiceId};
 
@@ -223,6 +223,21 @@ impl Host {
             within_ms: route.within_ms,
         };
         self.run_at_once(desk, asked)
+    }
+
+    /// Whether entries that a node brings, in this life of its folder, may be merged: a member's, and those of one who was removed
+    /// less than half the grace ago. After the whole of it the owners may have let go of the traces of what they deleted.
+    pub fn takes_entries_of(&self, node: &NodeName, incarnation: Incarnation) -> bool {
+        let view = self.view.load();
+        let ring = view.ring();
+        if ring.members.contains_key(node) {
+            return true;
+        }
+        let wall_ms = self.world.wall_ms();
+        let grace_ms = self.settings.delete_grace_ms / 2;
+        let is_late = |at_ms: u64| wall_ms >= at_ms.saturating_add(grace_ms);
+        let mut removed = ring.removed.iter();
+        removed.any(|it| it.incarnation == incarnation && !is_late(it.at_ms))
     }
 
     /// A message came that concerns vnodes. Others are the caller's.

@@ -302,6 +302,9 @@ pub enum Message {
         /// Whether B may keep what earlier sessions of the same move left there; otherwise it begins with an empty copy.
         #[serde(default)]
         resume: bool,
+        /// The highest hybrid time of a trace of something deleted that A has let go of.
+        #[serde(default)]
+        reaped: u64,
     },
     /// B: begun, or why not (A tries again later).
     HandoffOpened {
@@ -410,6 +413,9 @@ pub enum Message {
         refused: Option<Answer>,
         /// What the answerer holds of those spans that differ, as they were asked about.
         differ: Vec<SpanSum>,
+        /// The highest hybrid time of a trace of something deleted that the answerer has let go of.
+        #[serde(default)]
+        reaped: u64,
     },
     /// Here are the digests of all my entries in `from..to`: which do you lack, and what do you hold that I lack?
     Compare {

@@ -174,6 +174,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 ring: ring_id,
                 attempt: 2,
                 resume: true,
+                reaped: 9,
             },
         ),
         (
@@ -239,6 +240,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 id,
                 refused: Some(Answer::Busy),
                 differ: vec![(0, 16_383, 4, 8).into()],
+                reaped: 9,
             },
         ),
         (

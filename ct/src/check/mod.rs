@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rkv_quorum::clock::Stamp;
-use rkv_ring::cluster::Stored;
+use rkv_ring::cluster::{Facts, Stored};
 use rkv_ring::{NodeName, Ring};
 use rkv_wire::message::Message;
 
@@ -73,10 +73,16 @@ impl Observer {
     }
 
     /// A message is about to be taken.
-    pub fn message(&mut self, nodes: &[SimNode], from: usize, to: usize, message: &Message) {
+    pub fn message(
+        &mut self,
+        nodes: &[SimNode],
+        (from, to): (usize, usize),
+        speaks_as: Option<Facts>,
+        message: &Message,
+    ) {
         let answered = self.one_answerer.message(nodes, from, to, message);
         self.keep("2 one answerer", answered.err());
-        let voted = self.votes.message(nodes, from, to, message);
+        let voted = self.votes.message(nodes, from, to, speaks_as, message);
         self.keep("6 votes", voted.err());
     }
 
@@ -88,7 +94,6 @@ impl Observer {
     /// An older state of a node's disk was put back.
     pub fn put_back(&mut self, nodes: &[SimNode], at: usize) {
         self.one_ring.put_back(&nodes[at].name);
-        self.votes.put_back(nodes, at);
     }
 
     /// Whether more disks were lost at once than the promises about data speak of.
@@ -129,7 +134,7 @@ impl Observer {
             };
             let met = self.quorum_meets.step(history, excused);
             self.keep("5 quorum meets", met.err());
-            let voted = self.votes.step(history, now_ms);
+            let voted = self.votes.step(history);
             self.keep("6 votes", voted.err());
             let ordered = self.order.step(history);
             self.keep("7 order", ordered.err());

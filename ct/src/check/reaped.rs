@@ -86,7 +86,8 @@ impl Reaped {
         floor: u64,
     ) -> Result<(), String> {
         let hint_key = StoreKey::respace(key, Space::Hint);
-        for node in nodes.iter().filter(|node| !node.left) {
+        let may_bring_back = |node: &&SimNode| !node.left && is_listed(by, node);
+        for node in nodes.iter().filter(may_bring_back) {
             let hint = node.disk.entry(&hint_key).and_then(Hint::decode);
             let held = [node.disk.entry(key), hint.and_then(|hint| hint.entry)];
             for entry in held.into_iter().flatten() {
@@ -106,6 +107,20 @@ impl Reaped {
         }
         Ok(())
     }
+}
+
+/// Whether `node` is a member by the ring of `by`: that waits for the grace of who was removed, and then nobody takes anything
+/// from that one.
+fn is_listed(by: &SimNode, node: &SimNode) -> bool {
+    let Some(running) = &by.running else {
+        return true;
+    };
+    running
+        .engine
+        .view()
+        .ring()
+        .members
+        .contains_key(&node.name)
 }
 
 /// Traces on a disk.

@@ -1,8 +1,10 @@
-//! Promise 6: no answer of a copy that receives, catches up or is no owner's counts for r; and a write that was said not to
-//! be applied is on no disk.
+//! Promise 6: no answer of a copy that receives, catches up, is no owner's, or is an older state of itself counts for r; and a
+//! write that was said not to be applied is on no disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rkv_ring::cluster::Facts;
+use rkv_ring::{Incarnation, boot};
 use rkv_vnode::Phase;
 use rkv_wire::message::{Answer, CopyId, Message, RequestId, Role, ServiceId};
 
@@ -13,54 +15,30 @@ use crate::sim::node::SimNode;
 #[derive(Default)]
 pub struct Votes {
     gets_ended: u64,
-    now_ms: u64,
-    put_back: Option<PutBack>,
+    /// In which life and start each was heard of last, by whom in which of its starts.
+    heard: BTreeMap<(usize, usize, u64), (Incarnation, u64)>,
     asked: BTreeMap<(usize, usize, RequestId), CopyId>,
     /// Of these an earlier copy of the message found a copy that counts, so that answer may be on its way, however late.
     answerable: BTreeSet<(usize, usize, RequestId)>,
 }
 
-/// An older state of a node's disk was put back.
-struct PutBack {
-    at: usize,
-    since_ms: u64,
-    /// In which start each node was then: who still is in that has seen later boots of it.
-    boots: Vec<u64>,
-}
-
-/// Within this after its disk was put back a node was told so, wherever it can be heard.
-const TOLD_WITHIN_MS: u64 = 6_000;
-
 impl Votes {
-    /// An older state of the disk of `at` was put back: it may lack what it acknowledged, and is not to know.
-    pub fn put_back(&mut self, nodes: &[SimNode], at: usize) {
-        self.put_back = Some(PutBack {
-            at,
-            since_ms: self.now_ms,
-            boots: nodes.iter().map(|node| node.boot).collect(),
-        });
-    }
-
-    /// Whether who was put back goes on as a member.
-    fn goes_on(&self, nodes: &[SimNode], from: usize, to: usize) -> Result<(), String> {
-        let Some(put_back) = self.put_back.as_ref().filter(|it| it.at == from) else {
-            return Ok(());
-        };
-        let is_known = put_back.boots[to] == nodes[to].boot;
-        let is_late = self.now_ms > put_back.since_ms + TOLD_WITHIN_MS;
-        if nodes[from].life > 0 || !is_known || !is_late {
-            return Ok(());
+    /// Whether `to`, in its present start, takes from `from` what it says in the start `speaks_as`: not if it has heard from
+    /// a later one.
+    fn is_outdated(&mut self, nodes: &[SimNode], from: usize, to: usize, speaks_as: Facts) -> bool {
+        let heard = self.heard.entry((from, to, nodes[to].boot));
+        let start = (speaks_as.incarnation, speaks_as.boot);
+        let (life, seen) = *heard.or_insert(start);
+        let is_outdated = life == start.0 && boot::is_outdated(start.1, seen);
+        if !is_outdated {
+            self.heard.insert((from, to, nodes[to].boot), start);
         }
-        Err(format!(
-            "{} runs on an older state of its disk and answers {}, which has seen a later boot of it",
-            nodes[from].name, nodes[to].name
-        ))
+        is_outdated
     }
 
     /// When gets have ended since: none by the votes of too few, as when a fallback's absence counts. What a fallback had of
     /// something that was flushed is not told to who reads, so a life with a flush shows nothing here.
-    pub fn step(&mut self, history: &History, now_ms: u64) -> Result<(), String> {
-        self.now_ms = now_ms;
+    pub fn step(&mut self, history: &History) -> Result<(), String> {
         if !history.flushes.is_empty() {
             return Ok(());
         }
@@ -86,8 +64,11 @@ impl Votes {
         nodes: &[SimNode],
         from: usize,
         to: usize,
+        speaks_as: Option<Facts>,
         message: &Message,
     ) -> Result<(), String> {
+        let speaks_as = speaks_as.filter(|_| nodes[to].running.is_some());
+        let is_outdated = speaks_as.is_some_and(|it| self.is_outdated(nodes, from, to, it));
         match message {
             Message::Command {
                 id,
@@ -123,8 +104,11 @@ impl Votes {
             }
             Message::Answer { id, answer, .. } => {
                 let asked = self.asked.remove(&(to, from, *id));
-                if matches!(answer, Answer::Found | Answer::NotFound) {
-                    self.goes_on(nodes, from, to)?;
+                if is_outdated && matches!(answer, Answer::Found | Answer::NotFound) {
+                    return Err(format!(
+                        "{} voted on an older state of its disk: {} has heard of a later start",
+                        nodes[from].name, nodes[to].name
+                    ));
                 }
                 match (asked, answer) {
                     (Some(copy), Answer::Found | Answer::NotFound) => Err(format!(

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rkv_ring::cluster::Event;
+use rkv_ring::cluster::{Event, Facts};
 use rkv_wire::message::Envelope;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -64,6 +64,8 @@ enum Happening {
     Deliver {
         from: usize,
         to: usize,
+        /// In which life and start the sender was.
+        speaks_as: Option<Facts>,
         envelope: Envelope,
     },
     Tick {
@@ -383,7 +385,12 @@ impl World {
             return;
         }
         match happening {
-            Happening::Deliver { from, to, envelope } => self.deliver(from, to, envelope),
+            Happening::Deliver {
+                from,
+                to,
+                speaks_as,
+                envelope,
+            } => self.deliver((from, to), speaks_as, envelope),
             Happening::Tick { node, boot } => {
                 if self.runs(node, boot) {
                     self.note(2, node);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::message::{Body, ClusterMessage, EncodedRing, Facts};
-use super::{AGAIN_MS, Cluster, Effect, Fault, Target};
+use super::{AGAIN_MS, Cluster, Effect, Fault, Standing, Target};
 use crate::boot;
 use crate::claimant::Acceptor;
 use crate::member::{Incarnation, NodeName};
@@ -26,7 +26,7 @@ pub(super) struct Learner {
     pub(super) suspected: BTreeSet<NodeName>,
     /// What members of this ring say of themselves, those of this cluster and lineage.
     facts: BTreeMap<NodeName, Facts>,
-    /// The highest boot number seen of each member's life.
+    /// The boot number seen last of each member's life, of an outdated start none.
     boots: BTreeMap<Incarnation, u64>,
     /// When a ring was last asked for, and how often.
     pulled: Option<(u64, usize)>,
@@ -424,8 +424,11 @@ impl Cluster {
             self.stored.joining = None;
         }
         self.persist(effects);
-        if self.is_listed() {
+        // Who was removed and hands off what it holds does so to today's owners.
+        if self.is_listed() || self.standing == Standing::Outcast {
             effects.push(Effect::Adopt(self.stored.ring.clone()));
+        }
+        if self.is_listed() {
             effects.push(Effect::Publish(self.facts()));
         }
         self.forget_strangers();

@@ -125,12 +125,12 @@ pub enum Body {
         /// The request's number.
         id: u64,
     },
-    /// To a member that speaks from a boot which is older than one that the sender has seen of that life: an older state of its
+    /// To a member that speaks from a boot which cannot have come after one that the sender has seen of that life: an older state of its
     /// disk was put back.
     OldBoot {
         /// The life of its folder.
         incarnation: Incarnation,
-        /// The latest boot of it that was seen.
+        /// The boot of it that was seen.
         seen: u64,
     },
     /// To the claimant: what a member has seen of a move or of itself, repeated until a ring shows it.

@@ -73,8 +73,11 @@ impl Actor {
                 id,
                 refused,
                 differ,
-                ..
-            } => self.surveyed(cx, id, refused, differ, effects),
+                reaped,
+            } => {
+                self.learn_reaped(cx, reaped, effects);
+                self.surveyed(cx, id, refused, differ, effects);
+            }
             Message::Compare {
                 id,
                 from: start,
@@ -151,6 +154,7 @@ impl Actor {
             id,
             refused,
             differ,
+            reaped: self.reaped,
         };
         self.answer_comparison(cx, to, message, both_ways, effects);
     }

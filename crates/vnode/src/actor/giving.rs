@@ -127,7 +127,7 @@ impl Actor {
             let reason = format!("{} is silent", out.to);
             return self.break_out(cx, reason, effects);
         }
-        out.ask(cx.now_ms, cx.view.id(), effects);
+        out.ask(cx.now_ms, (cx.view.id(), self.reaped), effects);
         self.pump_out(cx, effects);
     }
 
@@ -149,7 +149,7 @@ impl Actor {
         let (to, attempt) = (listed.to.clone(), listed.attempt);
         let resume = !self.giving.begins_anew;
         let mut out = HandoffOut::new(self.id, to, session, attempt, resume, cx.now_ms);
-        out.ask(cx.now_ms.max(1_000), cx.view.id(), effects);
+        out.ask(cx.now_ms.max(1_000), (cx.view.id(), self.reaped), effects);
         self.giving.out = Some(out);
         self.giving.place = Some(place);
     }

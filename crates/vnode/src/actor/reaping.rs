@@ -16,10 +16,11 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use rkv_quorum::clock::Stamp;
 use rkv_ring::{NodeName, RingId};
 use rkv_storage::Space;
 
-use super::writes::Then;
+use super::writes::{self, Then};
 use super::{Actor, Cx, Effect, QuietAt};
 use crate::fault::Fault;
 use crate::phase::Phase;
@@ -140,9 +141,7 @@ impl Actor {
 
     /// Drops the traces of one page that are older than `ripe_ms`; the proof is used up when the walk has ended.
     fn reap_page(&mut self, cx: &Cx<'_>, ripe_ms: u64, effects: &mut Vec<Effect>) {
-        // In memory a write of this very step is not to be seen yet: what it makes a trace would be forgotten.
-        let is_written = |effect: &Effect| matches!(effect, Effect::Write { .. });
-        if self.holding.is_full() || effects.iter().any(is_written) {
+        if self.holding.is_full() || writes::is_writing(effects) {
             return;
         }
         let (start, end) = self.holding.range(Space::Data);
@@ -185,6 +184,21 @@ impl Actor {
         if self.reaping.cursor.is_none() {
             self.reaping.proof = None;
             self.reaping.rests_until_ms = cx.now_ms + REST_MS;
+        }
+    }
+    /// Another copy of the partition has let go of traces up to `reaped`: what it holds no trace of may be deleted. What lies ahead
+    /// of every clock is no time of a trace that was old enough to go.
+    pub(super) fn learn_reaped(&mut self, cx: &Cx<'_>, reaped: u64, effects: &mut Vec<Effect>) {
+        let is_past = Stamp::last_of(reaped).wall_ms() <= cx.wall_ms + cx.settings.max_drift_ms;
+        if reaped > self.reaped && is_past {
+            self.reaped = reaped;
+            self.write(
+                cx,
+                vec![self.record(&self.phase)],
+                false,
+                Then::Nothing,
+                effects,
+            );
         }
     }
 }

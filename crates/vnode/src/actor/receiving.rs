@@ -29,6 +29,7 @@ struct Opening {
     session: SessionId,
     attempt: u32,
     resume: bool,
+    reaped: u64,
 }
 
 /// A message of one of a session's streams.
@@ -52,12 +53,14 @@ impl Actor {
                 session,
                 attempt,
                 resume,
+                reaped,
                 ..
             } => {
                 let opening = Opening {
                     session,
                     attempt,
                     resume,
+                    reaped,
                 };
                 return self.open_in(cx, from, opening, effects);
             }
@@ -117,6 +120,7 @@ impl Actor {
             session,
             attempt,
             resume,
+            reaped,
         } = opening;
         if let Some(incoming) = self.incoming_session(&from, session) {
             let kept = incoming.kept;
@@ -137,6 +141,7 @@ impl Actor {
             let full = format!("{} takes {most} at once (transfers.limit)", cx.view.me());
             return effects.push(self.opened(from, session, Err(full), true));
         };
+        self.learn_reaped(cx, reaped, effects);
         let incoming = |kept| HandoffIn::new(from.clone(), session, kept, place, cx.now_ms);
         if self.phase == Phase::Serving {
             self.incoming = Some(incoming(None));

@@ -64,6 +64,7 @@ impl Repair {
         let is_in_the_way = |own: &mut Comparison| own.with == *from && !own.has_walked();
         let may = from < me && !self.gave_way_to.contains(from);
         if may && self.exchange.take_if(is_in_the_way).is_some() {
+            self.place = None;
             self.gave_way_to.insert(from.clone());
             self.not_before_ms = now_ms + GIVE_WAY_MS;
             self.due_ms = self.not_before_ms;

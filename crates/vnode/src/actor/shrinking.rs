@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use rkv_storage::Space;
 
-use super::writes::Then;
+use super::writes::{self, Then};
 use super::{Actor, Cx, Effect};
 use crate::phase::Phase;
 
@@ -42,7 +42,8 @@ impl Actor {
         let may = self.phase == Phase::Serving
             && self.giving.out.is_none()
             && cx.clock_fits
-            && !self.holding.is_full();
+            && !self.holding.is_full()
+            && !writes::is_writing(effects);
         if !may {
             return;
         }

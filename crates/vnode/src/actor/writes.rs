@@ -211,13 +211,22 @@ impl Actor {
                 }
             }
             Then::Forwarding { .. } => {
-                // Not on disk: it was not told to anybody, so it still serves.
-                self.phase = Phase::Serving;
+                // Not on disk: it was not told to anybody, so it still serves, if no ring has said otherwise since.
+                if matches!(self.phase, Phase::Forwarding { .. }) {
+                    self.phase = Phase::Serving;
+                }
                 self.break_out(cx, error.to_string(), effects);
             }
             Then::Nothing | Then::Compared { .. } => {}
         }
     }
+}
+
+/// Whether this step has written already: in memory that is not to be seen before it is carried out, and a walk through what is
+/// held would go by what is there no more.
+pub(super) fn is_writing(effects: &[Effect]) -> bool {
+    let is_write = |effect: &Effect| matches!(effect, Effect::Write { .. });
+    effects.iter().any(is_write)
 }
 
 /// Where a copy's phase is stored.

@@ -58,11 +58,11 @@ impl Desk {
 }
 
 /// A step under way; one that ends in a panic leaves word of it.
-struct Step<'a> {
+struct UnderWay<'a> {
     is_broken: &'a AtomicBool,
 }
 
-impl Drop for Step<'_> {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.is_broken.store(true, Ordering::Relaxed);
@@ -127,8 +127,13 @@ impl Host {
         self.hand_on(outbox);
     }
 
+    /// Copies that want to see time pass, as of now.
+    pub(super) fn restless_copies(&self) -> Vec<CopyId> {
+        self.restless.lock().iter().copied().collect()
+    }
+
     pub(super) fn tell_restless(&self, event: impl Fn() -> Event) {
-        let copies: Vec<CopyId> = self.restless.lock().iter().copied().collect();
+        let copies = self.restless_copies();
         let mut outbox = Outbox::default();
         for desk in copies.into_iter().filter_map(|copy| self.desk(copy)) {
             self.deliver(desk, event(), &mut outbox);
@@ -220,7 +225,7 @@ impl Host {
         self.serve_left(desk, &mut outbox);
         self.hand_on(outbox);
         debug_assert!(
-            answered.is_some(),
+            answered.is_some() || self.is_broken(),
             "a copy that serves by itself answers in the step"
         );
         answered
@@ -241,7 +246,11 @@ impl Host {
     }
 
     fn run(&self, view: &View, actor: &mut Actor, event: Event, outbox: &mut Outbox) {
-        let _step = Step {
+        if self.is_broken() {
+            // The node ends: what this copy says by now may be half true.
+            return;
+        }
+        let _step = UnderWay {
             is_broken: &self.is_broken,
         };
         let now_ms = self.world.now_ms();
@@ -291,16 +300,25 @@ impl Host {
         };
         let mut effects = std::mem::take(&mut actor.effects);
         let mut landed: SmallVec<[(u64, Result<(), Error>); 2]> = SmallVec::new();
-        let mut next = Some(event);
-        while let Some(event) = next {
-            actor.step(&cx, event, &mut effects);
+        let mut waiting = Some(event);
+        loop {
+            // What one step writes the next one sees: so each is carried out before the next.
+            let next = if !landed.is_empty() {
+                let (token, result) = landed.remove(0);
+                Some(Event::Landed { token, result })
+            } else if waiting.is_some() && actor.is_behind(view) {
+                waiting.take_if(|event| matches!(event, Event::View));
+                Some(Event::View)
+            } else {
+                waiting.take()
+            };
+            let Some(next) = next else {
+                break;
+            };
+            actor.step(&cx, next, &mut effects);
             for effect in effects.drain(..) {
                 landed.extend(self.carry(actor.id, effect, outbox));
             }
-            next = (!landed.is_empty()).then(|| {
-                let (token, result) = landed.remove(0);
-                Event::Landed { token, result }
-            });
         }
         actor.effects = effects;
         if !is_command {

@@ -35,7 +35,7 @@ impl Host {
     /// Copies of others that this node holds hints for, given as votes.
     pub(super) fn counted_hints(&self) -> Vec<CopyId> {
         let view = self.view.load();
-        let copies: Vec<CopyId> = self.restless.lock().iter().copied().collect();
+        let copies = self.restless_copies();
         let holds = |copy: &CopyId| {
             let desk = self.desk(*copy);
             desk.is_some_and(|desk| self.look(desk, |actor| actor.holding.hints() > 0))
@@ -63,7 +63,7 @@ impl Host {
     }
 
     fn any_catches_up(&self) -> bool {
-        let copies: Vec<CopyId> = self.restless.lock().iter().copied().collect();
+        let copies = self.restless_copies();
         copies.into_iter().any(|copy| {
             let desk = self.desk(copy);
             let catches_up = |actor: &Actor| matches!(actor.phase, Phase::CatchingUp { .. });

@@ -49,7 +49,7 @@ struct Heard {
 impl Host {
     /// Copies here that are hinted, or are no plain owner's.
     pub(super) fn unsettled(&self) -> Vec<CopyId> {
-        let copies: Vec<CopyId> = self.restless.lock().iter().copied().collect();
+        let copies = self.restless_copies();
         let ignores_hints = self.settings.fault == Fault::ReapDespiteHints;
         let is_unsettled = |actor: &Actor| {
             let is_plain = matches!(actor.phase, Phase::Serving | Phase::Absent);

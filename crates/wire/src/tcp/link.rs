@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rkv_ring::{Incarnation, NodeName};
+use rkv_ring::{Incarnation, NodeName, boot};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -134,7 +134,9 @@ impl Link {
         loop {
             self.appeared.notified().await;
             let latest = *self.latest.lock();
-            if latest.is_some_and(|(folder, boot)| folder == life.0 && boot > life.1) {
+            if latest.is_some_and(|(folder, number)| {
+                folder == life.0 && number != life.1 && !boot::is_outdated(number, life.1)
+            }) {
                 return "its node was started anew";
             }
         }

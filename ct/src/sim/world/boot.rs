@@ -159,6 +159,7 @@ impl World {
             detection_ms: council.detection_ms,
             epoch_interval_ms: council.epoch_interval_ms,
             wall_at_zero_ms: WALL_START_MS,
+            removed_grace_ms: DELETE_GRACE_MS / 2,
             seed: self.options.seed ^ boot_id(node, boot),
             fault: match self.options.fault {
                 Fault::PromiseNotPersisted => cluster::Fault::PromiseNotPersisted,

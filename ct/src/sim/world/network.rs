@@ -4,6 +4,7 @@
 //! each other one notices; or it believes a rumour.
 
 use rand::RngExt;
+use rkv_kv::Heard;
 use rkv_ring::NodeName;
 use rkv_ring::cluster::Facts;
 use rkv_wire::message::{Envelope, Message};
@@ -40,18 +41,39 @@ impl World {
             let most = if late { LATE_MS } else { 5 };
             let after = self.rng.random_range(1..most);
             let envelope = envelope.clone();
-            self.push(after, Happening::Deliver { from, to, envelope });
+            let speaks_as = self.nodes[from].facts;
+            let deliver = Happening::Deliver {
+                from,
+                to,
+                speaks_as,
+                envelope,
+            };
+            self.push(after, deliver);
         }
     }
 
-    pub(super) fn deliver(&mut self, from: usize, to: usize, envelope: Envelope) {
+    pub(super) fn deliver(
+        &mut self,
+        (from, to): (usize, usize),
+        speaks_as: Option<Facts>,
+        mut envelope: Envelope,
+    ) {
+        if let (Some(running), Some(facts)) = (&self.nodes[to].running, speaks_as) {
+            let start = (facts.incarnation, facts.boot);
+            let name = &self.nodes[from].name;
+            match running.engine.hears(name, start, &envelope.message) {
+                Heard::Itself => {}
+                Heard::Stranger => envelope.clock = 0,
+                Heard::Not => return self.count("message not heard"),
+            }
+        }
         self.note(1, to);
         let message = format!("{:?}", envelope.message);
         self.trace.update(message.as_bytes());
         let names = (&self.nodes[from].name, &self.nodes[to].name);
         self.tell(|| format!("{} -> {} {message}", names.0, names.1));
         self.observer
-            .message(&self.nodes, from, to, &envelope.message);
+            .message(&self.nodes, (from, to), speaks_as, &envelope.message);
         let from = self.nodes[from].name.clone();
         self.with(to, |engine| engine.message(&from, envelope));
     }
@@ -85,19 +107,17 @@ impl World {
             && slandered.is_none_or(|until| *until <= self.now())
     }
 
-    /// Whether `at` knows `of` as a member in another life than the one that speaks.
-    fn is_other_life(&self, at: usize, of: &NodeName, facts: Facts) -> bool {
-        let Some(running) = &self.nodes[at].running else {
-            return false;
-        };
-        running.engine.is_other_life(of, facts.incarnation)
+    /// Whether `at` takes who speaks for `of`, and not for another life of it or an older start.
+    fn is_itself(&self, at: usize, of: &NodeName, facts: Facts) -> bool {
+        let running = self.nodes[at].running.as_ref();
+        running.is_none_or(|it| it.engine.is_itself(of, facts.incarnation, facts.boot))
     }
 
     pub(super) fn look(&mut self, at: usize, of: usize) {
         let heard = self.is_heard(at, of);
         let facts = self.nodes[of].facts.filter(|_| heard);
         let of = self.nodes[of].name.clone();
-        let alive = heard && !facts.is_some_and(|facts| self.is_other_life(at, &of, facts));
+        let alive = heard && facts.is_none_or(|facts| self.is_itself(at, &of, facts));
         let running = self.nodes[at].running.as_ref();
         if running.is_some_and(|r| r.engine.view().is_up(&of) != alive) {
             let how = if alive { "up" } else { "down" };
