@@ -130,7 +130,9 @@ impl Observer {
             let excused = |key: &str, stamp, read: Option<Stamp>| {
                 self.held.excuses(key)
                     || self.flushed.may_be_dead(key, stamp)
-                    || (read.is_none() && self.reaped.may_be_gone(key, stamp))
+                    || (read.is_none()
+                        && (self.reaped.may_be_gone(key, stamp)
+                            || self.reaped.is_going(nodes, key, stamp)))
             };
             let met = self.quorum_meets.step(history, excused);
             self.keep("5 quorum meets", met.err());

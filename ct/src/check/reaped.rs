@@ -73,6 +73,19 @@ impl Reaped {
         dropped.is_some_and(|dropped| stamp <= *dropped)
     }
 
+    /// Whether a node shows nothing of `key` any more while a trace at `stamp` or above is on its disk still: the dropping of it
+    /// is on its way there.
+    pub fn is_going(&self, nodes: &[SimNode], key: &str, stamp: Stamp) -> bool {
+        let key = store_key(key);
+        nodes.iter().any(|node| {
+            let of_key = traces(node).remove(&key);
+            let Some((partition, version)) = of_key else {
+                return false;
+            };
+            version.stamp() >= Some(stamp) && !shows(node, partition, &key)
+        })
+    }
+
     /// How many traces were dropped.
     pub fn count(&self) -> u64 {
         self.count
@@ -139,6 +152,17 @@ fn traces(node: &SimNode) -> Traces {
         is_trace.then_some((key, (partition, version)))
     })
     .collect()
+}
+
+/// Whether the node's copy shows an entry under `key`.
+fn shows(node: &SimNode, partition: Partition, key: &Bytes) -> bool {
+    let copy = CopyId {
+        service: ServiceId(1),
+        partition,
+    };
+    let running = node.running.as_ref();
+    let shown = running.and_then(|running| running.engine.host().shown(copy).ok());
+    shown.is_some_and(|entries| entries.iter().any(|(of, _)| of == key))
 }
 
 /// Whether the node's copy is an owner's that answers: then nothing but reaping drops what it holds.
