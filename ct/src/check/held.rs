@@ -8,8 +8,9 @@ use rkv_quorum::Version;
 use rkv_quorum::clock::Stamp;
 use rkv_ring::{NodeName, Slot};
 use rkv_storage::{Space, StoreKey};
+use rkv_vnode::Phase;
 use rkv_vnode::hint::Hint;
-use rkv_wire::message::CopyState;
+use rkv_wire::message::{CopyId, CopyState, ServiceId};
 
 use crate::check::flushed::Flushed;
 use crate::check::reaped::Reaped;
@@ -63,7 +64,10 @@ impl Held {
                 .as_ref()
                 .is_some_and(|(at, _)| at + UNSYNCED_MS > now_ms);
             let key = store_key(&put.key);
-            let elsewhere = nodes.iter().any(|other| other.disk.entry(&key).is_some());
+            // One replica acknowledged it. Who is about to drop a copy may have seen already that who lost it held it.
+            let keeps =
+                |other: &SimNode| other.disk.entry(&key).is_some() && !is_leaving(other, &key);
+            let elsewhere = nodes.iter().any(keeps);
             if (forgetful || unsynced) && !elsewhere {
                 self.excused_keys.insert(put.key.clone());
             }
@@ -171,6 +175,21 @@ impl Held {
         }
         Ok(())
     }
+}
+
+/// Whether its copy of the key's partition is one that it is about to drop.
+fn is_leaving(node: &SimNode, key: &[u8]) -> bool {
+    let (Some(running), [_, _, high, low, ..]) = (&node.running, key) else {
+        return false;
+    };
+    let slot = Slot(u16::from_be_bytes([*high, *low]));
+    let copy = CopyId {
+        service: ServiceId(1),
+        partition: running.engine.view().ring().partition_of(slot),
+    };
+    let is_draining = |phase: &Phase| matches!(phase, Phase::Draining { .. });
+    let host = running.engine.host();
+    host.inspect(copy, |phase, _| is_draining(phase)) == Some(true)
 }
 
 /// Whether the node stands in w places of a row: then its loss is that of w replicas.
