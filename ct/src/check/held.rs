@@ -74,6 +74,27 @@ impl Held {
         }
     }
 
+    /// A node ends as its cluster wishes. One that was removed by force so long ago that nobody takes anything from it keeps what
+    /// it alone acknowledged before it joined: whoever removed it has given that up.
+    pub fn dismissed(&mut self, nodes: &[SimNode], at: usize, history: &History) {
+        let node = &nodes[at];
+        let stored = node.ring_file.lock();
+        let mut removed = stored.iter().flat_map(|stored| &stored.ring.removed);
+        if !removed.any(|removed| removed.node == node.name) {
+            return;
+        }
+        let own = format!("{}-", node.name);
+        for put in history.puts.iter().filter(|put| put.key.starts_with(&own)) {
+            let key = store_key(&put.key);
+            let holds = |(other, sim): (usize, &SimNode)| {
+                other != at && !sim.left && sim.disk.entry(&key).is_some()
+            };
+            if !nodes.iter().enumerate().any(holds) {
+                self.excused_keys.insert(put.key.clone());
+            }
+        }
+    }
+
     /// Whether more disks were lost at once than the promises speak of.
     pub fn is_excused(&self) -> bool {
         self.excused

@@ -91,6 +91,11 @@ impl Observer {
         self.held.crashed(nodes, at, how, history);
     }
 
+    /// A node is let go by its cluster, and ends.
+    pub fn dismissed(&mut self, nodes: &[SimNode], at: usize, history: &History) {
+        self.held.dismissed(nodes, at, history);
+    }
+
     /// An older state of a node's disk was put back.
     pub fn put_back(&mut self, nodes: &[SimNode], at: usize) {
         self.one_ring.put_back(&nodes[at].name);

@@ -232,6 +232,8 @@ impl World {
             Wish::Left if self.is_put_back(node) => self.set_aside(node),
             Wish::Left => {
                 self.count("left");
+                self.observer
+                    .dismissed(&self.nodes, node, &self.history.lock());
                 self.nodes[node].left = true;
                 self.crash(node, Crash::Kill);
             }

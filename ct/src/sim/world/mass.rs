@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rkv_ring::cluster::{AdminReply, AdminRequest};
 use rkv_ring::plan::Refusal;
 
-use super::operator::COMMIT;
 use super::{Happening, World};
 use crate::check::converges::settled;
 
@@ -38,11 +37,11 @@ impl World {
         }
         let all = self.nodes.len();
         self.until(until, "all are listed", |world| world.members() == all)?;
-        let mut committed = self.ask(0, COMMIT);
+        let mut committed = self.ask(0, self.commit());
         self.until(until, "the plan is carried out", |world| {
             // Refused or lost: asked again.
             if committed.load(Ordering::Relaxed) && world.nodes_in(all) == 0 {
-                committed = world.ask(0, COMMIT);
+                committed = world.ask(0, world.commit());
             }
             world.nodes_in(all) == all
         })?;

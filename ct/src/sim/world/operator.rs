@@ -20,12 +20,6 @@ const AGAIN_MS: u64 = 250;
 /// Whoever was asked may have died: after this the operator asks again.
 const PATIENCE_MS: u64 = 8_000;
 
-/// Whatever is staged is carried out.
-pub(super) const COMMIT: AdminRequest = AdminRequest::Commit {
-    plan: None,
-    wall_ms: WALL_START_MS,
-};
-
 /// What the operator has done and still waits for.
 #[derive(Default)]
 pub(super) struct Operator {
@@ -85,7 +79,7 @@ impl World {
             let peer = "n1:7000".to_owned();
             return Some(match step % 3 {
                 0 | 1 => (joiners[step % joiners.len()], AdminRequest::Join { peer }),
-                _ => (0, COMMIT),
+                _ => (0, self.commit()),
             });
         }
         let last = self.nodes.len() - 1;
@@ -95,7 +89,7 @@ impl World {
             return Some((0, AdminRequest::Leave { node }));
         }
         if self.operator.leaver.is_some() {
-            return step.is_multiple_of(2).then_some((1, COMMIT));
+            return step.is_multiple_of(2).then_some((1, self.commit()));
         }
         if self.options.upheaval.is_some() {
             return self.next_upheaval(step);
@@ -113,6 +107,14 @@ impl World {
         } else {
             (at, AdminRequest::Leave { node })
         })
+    }
+
+    /// Whatever is staged is carried out, now by the operator's clock.
+    pub(super) fn commit(&self) -> AdminRequest {
+        AdminRequest::Commit {
+            plan: None,
+            wall_ms: WALL_START_MS + self.now(),
+        }
     }
 
     /// Transfers are held and let go again while there is trouble; in the end nobody holds them.

@@ -11,7 +11,6 @@ use rkv_ring::cluster::{AdminRequest, Stored};
 use rkv_ring::{NodeName, Status};
 use rkv_vnode::Fault;
 
-use super::operator::COMMIT;
 use super::{Happening, World};
 use crate::sim::disk::Crash;
 use crate::sim::options::Upheaval;
@@ -193,7 +192,7 @@ impl World {
         match (step % 4, joiner) {
             (0, Some(joiner)) => Some((joiner, AdminRequest::Join { peer })),
             (_, None) if upheaval == Upheaval::OldDisk => None,
-            (3, _) => Some((at, COMMIT)),
+            (3, _) => Some((at, self.commit())),
             (_, _) => match upheaval {
                 Upheaval::RemoveLive | Upheaval::RemoveDead => {
                     Some((at, AdminRequest::Remove { node }))
@@ -250,7 +249,7 @@ impl World {
                 let weight = f64::from(self.rng.random_range(1..5)) / 2.0;
                 Some((at, AdminRequest::Weight { node, weight }))
             }
-            (1, _) => Some((at, COMMIT)),
+            (1, _) => Some((at, self.commit())),
             (2, _) if self.options.is_delayed() || self.rng.random_range(0..3) == 0 => {
                 Some((at, AdminRequest::Cancel))
             }
