@@ -197,6 +197,13 @@ impl World {
                 Upheaval::RemoveLive | Upheaval::RemoveDead => {
                     Some((at, AdminRequest::Remove { node }))
                 }
+                // Committed without it, since nobody had heard that it is to replace somebody: then that one goes by itself.
+                Upheaval::Replace if self.is_valid(at, &with(self)) => {
+                    Some((at, AdminRequest::Leave { node }))
+                }
+                Upheaval::ForceReplace if self.is_valid(at, &with(self)) => {
+                    Some((at, AdminRequest::Remove { node }))
+                }
                 Upheaval::Replace | Upheaval::ForceReplace => {
                     let (with, force) = (with(self), upheaval == Upheaval::ForceReplace);
                     Some((at, AdminRequest::Replace { node, with, force }))
@@ -204,6 +211,16 @@ impl World {
                 Upheaval::Rejoin | Upheaval::OldDisk => None,
             },
         }
+    }
+
+    /// Whether `node` is a full member by the ring of `at`.
+    fn is_valid(&self, at: usize, node: &NodeName) -> bool {
+        let stored = self.nodes[at].ring_file.lock();
+        let mut rings = stored.iter().map(|stored| &stored.ring);
+        rings.any(|ring| {
+            let member = ring.members.get(node);
+            member.is_some_and(|member| member.status == Status::Valid)
+        })
     }
 
     /// Whether the latest ring shows that it was committed.
