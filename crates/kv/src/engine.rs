@@ -304,7 +304,8 @@ impl Engine {
             message,
             Message::Fill { .. } | Message::HandoffItems { .. } | Message::HandoffForward { .. }
         );
-        if self.is_itself(from, start.0, start.1) {
+        let is_other_life = self.is_other_life(from, start.0);
+        if !is_other_life && self.is_latest(from, start) {
             return match !brings_entries || self.host.takes_entries_of(from, start.0) {
                 true => Heard::Itself,
                 false => Heard::Not,
@@ -312,8 +313,10 @@ impl Engine {
         }
         match message {
             Message::Cluster(_) => Heard::Stranger,
-            // It waits for that ring, which may say who this is.
-            Message::Command { ring, .. } if ring.supersedes(&self.host.view_now().id()) => {
+            // It waits for that ring, which may list this life.
+            Message::Command { ring, .. }
+                if is_other_life && ring.supersedes(&self.host.view_now().id()) =>
+            {
                 Heard::Stranger
             }
             _ => Heard::Not,
@@ -323,18 +326,23 @@ impl Engine {
     /// Whether who calls itself `node`, in this life of its folder and this start of it, is the node of that name: not if
     /// the ring lists that in another life, nor if a later start was heard of (an older state of its disk was put back).
     pub fn is_itself(&self, node: &NodeName, incarnation: Incarnation, number: u64) -> bool {
+        !self.is_other_life(node, incarnation) && self.is_latest(node, (incarnation, number))
+    }
+
+    fn is_other_life(&self, node: &NodeName, incarnation: Incarnation) -> bool {
         let view = self.host.view_now();
         let member = view.ring().members.get(node);
-        if member.is_some_and(|member| member.incarnation != incarnation) {
-            return false;
-        }
-        let start = (incarnation, number);
+        member.is_some_and(|member| member.incarnation != incarnation)
+    }
+
+    /// Whether no start of that life was heard of which this one cannot have come after; then it is the one heard of last.
+    fn is_latest(&self, node: &NodeName, start: (Incarnation, u64)) -> bool {
         if self.starts.read().get(node) == Some(&start) {
             return true;
         }
         let mut starts = self.starts.write();
-        let seen = starts.get(node).filter(|(life, _)| *life == incarnation);
-        let is_outdated = seen.is_some_and(|(_, seen)| boot::is_outdated(number, *seen));
+        let seen = starts.get(node).filter(|(life, _)| *life == start.0);
+        let is_outdated = seen.is_some_and(|(_, seen)| boot::is_outdated(start.1, *seen));
         if is_outdated && self.host.fault() != Fault::DeadIdentityReused {
             return false;
         }
@@ -599,6 +607,10 @@ impl Upward for FromBelow {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "hearing_tests.rs"]
+mod hearing;
 
 #[cfg(test)]
 #[path = "adoption_tests.rs"]
