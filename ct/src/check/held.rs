@@ -74,15 +74,10 @@ impl Held {
         }
     }
 
-    /// A node ends as its cluster wishes. One that was removed by force so long ago that nobody takes anything from it keeps what
-    /// it alone acknowledged before it joined: whoever removed it has given that up.
-    pub fn dismissed(&mut self, nodes: &[SimNode], at: usize, history: &History) {
+    /// A node ends that was removed by force so long ago that nobody takes anything from it: what it alone acknowledged before
+    /// it joined was given up by whoever removed it.
+    pub fn given_up(&mut self, nodes: &[SimNode], at: usize, history: &History) {
         let node = &nodes[at];
-        let stored = node.ring_file.lock();
-        let mut removed = stored.iter().flat_map(|stored| &stored.ring.removed);
-        if !removed.any(|removed| removed.node == node.name) {
-            return;
-        }
         let own = format!("{}-", node.name);
         for put in history.puts.iter().filter(|put| put.key.starts_with(&own)) {
             let key = store_key(&put.key);

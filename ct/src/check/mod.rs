@@ -91,9 +91,9 @@ impl Observer {
         self.held.crashed(nodes, at, how, history);
     }
 
-    /// A node is let go by its cluster, and ends.
-    pub fn dismissed(&mut self, nodes: &[SimNode], at: usize, history: &History) {
-        self.held.dismissed(nodes, at, history);
+    /// A node ends that was removed by force so long ago that nobody takes anything from it.
+    pub fn given_up(&mut self, nodes: &[SimNode], at: usize, history: &History) {
+        self.held.given_up(nodes, at, history);
     }
 
     /// An older state of a node's disk was put back.

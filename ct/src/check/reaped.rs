@@ -82,7 +82,8 @@ impl Reaped {
             let Some((partition, version)) = of_key else {
                 return false;
             };
-            version.stamp() >= Some(stamp) && !shows(node, partition, &key)
+            let is_held = serves(node, partition) && version.stamp() >= Some(stamp);
+            is_held && !shows(node, partition, &key)
         })
     }
 
@@ -99,7 +100,7 @@ impl Reaped {
         floor: u64,
     ) -> Result<(), String> {
         let hint_key = StoreKey::respace(key, Space::Hint);
-        let may_bring_back = |node: &&SimNode| !node.left && is_listed(by, node);
+        let may_bring_back = |node: &&SimNode| !node.left && !is_removed(by, node);
         for node in nodes.iter().filter(may_bring_back) {
             let hint = node.disk.entry(&hint_key).and_then(Hint::decode);
             let held = [node.disk.entry(key), hint.and_then(|hint| hint.entry)];
@@ -122,18 +123,15 @@ impl Reaped {
     }
 }
 
-/// Whether `node` is a member by the ring of `by`: that waits for the grace of who was removed, and then nobody takes anything
-/// from that one.
-fn is_listed(by: &SimNode, node: &SimNode) -> bool {
+/// Whether `node` was removed by force by the ring of `by`: that waits for the grace of who was, and then nobody takes
+/// anything from that one.
+fn is_removed(by: &SimNode, node: &SimNode) -> bool {
     let Some(running) = &by.running else {
-        return true;
+        return false;
     };
-    running
-        .engine
-        .view()
-        .ring()
-        .members
-        .contains_key(&node.name)
+    let view = running.engine.view();
+    let (ring, name) = (view.ring(), &node.name);
+    !ring.members.contains_key(name) && ring.removed.iter().any(|it| it.node == *name)
 }
 
 /// Traces on a disk.

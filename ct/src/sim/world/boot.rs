@@ -232,13 +232,24 @@ impl World {
             Wish::Left if self.is_put_back(node) => self.set_aside(node),
             Wish::Left => {
                 self.count("left");
-                self.observer
-                    .dismissed(&self.nodes, node, &self.history.lock());
+                if self.is_removed_long_ago(node) {
+                    self.observer
+                        .given_up(&self.nodes, node, &self.history.lock());
+                }
                 self.nodes[node].left = true;
                 self.crash(node, Crash::Kill);
             }
             Wish::Warn(text) => self.tell(|| format!("{} warns: {text}", self.nodes[node].name)),
         }
+    }
+
+    /// Whether a node ends since it was removed by force so long ago that nobody takes anything from it any more.
+    fn is_removed_long_ago(&self, node: usize) -> bool {
+        let life = self.identity(node).incarnation;
+        let wall_ms = WALL_START_MS + self.now();
+        let stored = self.nodes[node].ring_file.lock();
+        let mut removed = stored.iter().flat_map(|stored| &stored.ring.removed);
+        removed.any(|it| it.incarnation == life && wall_ms >= it.at_ms + DELETE_GRACE_MS / 2)
     }
 
     /// One event for a node's keeper, which may die between any two of its effects.
