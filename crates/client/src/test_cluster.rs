@@ -5,15 +5,11 @@
 //! runtime of its own: a test that blocks its own does not make them look dead.
 
 use std::net::UdpSocket;
-use std::path::Path;
 use std::time::Duration;
 
-use rkv_kv::Bounds;
-use rkv_quorum::policy::Defaults;
 use rkv_ring::cluster::{AdminReply, AdminRequest};
-use rkv_ring::{Addresses, NodeName, PartitionCount, Refusal, Status};
+use rkv_ring::{NodeName, Refusal, Status};
 use rkv_server::{Node, Settings, Switches};
-use rkv_storage::{BackendKind, Durability};
 use rkv_wire::message::CopyState;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -218,7 +214,11 @@ impl TestCluster {
     async fn run(&mut self, i: usize) -> Result<()> {
         let (secret, folder) = (self.secret.clone(), self.folder.path().to_owned());
         let place = self.place(i)?;
-        let settings = settings(place, secret, &folder)?;
+        let data_dir = folder.join(place.name.as_str());
+        let settings = Settings {
+            client_secret: secret,
+            ..Settings::in_memory(place.name.clone(), data_dir, place.address.clone())
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name(place.name.as_str())
@@ -309,35 +309,4 @@ fn free_address() -> Result<String> {
         }
     }
     Err(TestClusterError("no port is free".to_owned()))
-}
-
-fn settings(place: &Place, client_secret: Option<String>, folder: &Path) -> Result<Settings> {
-    Ok(Settings {
-        name: place.name.clone(),
-        data_dir: folder.join(place.name.as_str()),
-        zone: None,
-        weight: 1.0,
-        addresses: Addresses {
-            peer: place.address.clone(),
-            redis: String::new(),
-            http: String::new(),
-        },
-        cluster: "test".to_owned(),
-        secret: None,
-        client_secret,
-        seeds: Vec::new(),
-        gossip_interval: Duration::from_millis(50),
-        partitions: PartitionCount::new(16).map_err(error)?,
-        replicas: 3,
-        backend: BackendKind::Memory,
-        durability: Durability::Batch,
-        sync_interval: Duration::from_millis(100),
-        defaults: Defaults::default(),
-        bounds: Bounds::default(),
-        transfers: 8,
-        bytes_per_s: 0,
-        grace: Duration::from_millis(500),
-        delete_grace: Duration::from_secs(86_400),
-        max_drift_ms: 500,
-    })
 }

@@ -152,43 +152,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use rkv_kv::Bounds;
-    use rkv_quorum::policy::Defaults;
-    use rkv_ring::{Addresses, PartitionCount};
-    use rkv_storage::{BackendKind, Durability};
-
     use super::*;
-
-    fn settings(folder: &std::path::Path, peer: String) -> Settings {
-        Settings {
-            name: "node1".into(),
-            data_dir: folder.to_owned(),
-            zone: None,
-            weight: 1.0,
-            addresses: Addresses {
-                peer,
-                redis: String::new(),
-                http: String::new(),
-            },
-            cluster: "test".to_owned(),
-            secret: None,
-            client_secret: None,
-            seeds: Vec::new(),
-            gossip_interval: Duration::from_millis(50),
-            partitions: PartitionCount::new(8).unwrap(),
-            replicas: 3,
-            backend: BackendKind::Memory,
-            durability: Durability::Batch,
-            sync_interval: Duration::from_millis(100),
-            defaults: Defaults::default(),
-            bounds: Bounds::default(),
-            transfers: 8,
-            bytes_per_s: 0,
-            grace: Duration::from_millis(500),
-            delete_grace: Duration::from_secs(86_400),
-            max_drift_ms: 500,
-        }
-    }
 
     /// Lost without it: a node goes on without a part that it needs, and is not missed, or ends though nothing is wrong.
     #[tokio::test]
@@ -196,7 +160,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = listener.local_addr().unwrap().to_string();
-        let settings = settings(folder.path(), peer);
+        let settings = Settings::in_memory("node1".into(), folder.path().to_owned(), peer);
         let node = Node::start(&settings, listener, Switches::default()).unwrap();
         let whole = tokio::time::timeout(2 * VITAL_SIGNS, node.broken()).await;
         assert!(whole.is_err(), "{whole:?} is missed");

@@ -61,6 +61,40 @@ pub struct Settings {
     pub max_drift_ms: u64,
 }
 
+impl Settings {
+    /// A node in memory without secrets, of rings with 16 partitions, and quick to give up what it no longer needs: for tests.
+    pub fn in_memory(name: NodeName, data_dir: PathBuf, peer: String) -> Settings {
+        Settings {
+            name,
+            data_dir,
+            zone: None,
+            weight: 1.0,
+            addresses: Addresses {
+                peer,
+                redis: String::new(),
+                http: String::new(),
+            },
+            cluster: "test".to_owned(),
+            secret: None,
+            client_secret: None,
+            seeds: Vec::new(),
+            gossip_interval: Duration::from_millis(50),
+            partitions: PartitionCount::new(16).expect("16 is a power of two"),
+            replicas: 3,
+            backend: BackendKind::Memory,
+            durability: Durability::Batch,
+            sync_interval: Duration::from_millis(100),
+            defaults: Defaults::default(),
+            bounds: Bounds::default(),
+            transfers: 8,
+            bytes_per_s: 0,
+            grace: Duration::from_millis(500),
+            delete_grace: Duration::from_secs(86_400),
+            max_drift_ms: 500,
+        }
+    }
+}
+
 /// What can be broken on purpose: links and the disk.
 #[derive(Clone, Default)]
 pub struct Switches {

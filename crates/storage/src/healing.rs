@@ -263,10 +263,12 @@ mod tests {
         until(false);
     }
 
+    /// Fails at writes while it is told to, and panics at one key, as an engine does on a page that makes no sense.
     struct Failing(Memory, Arc<AtomicBool>);
 
     impl Backend for Failing {
         fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+            assert_ne!(key, b"bad");
             self.0.get(key)
         }
         fn apply(&self, batch: &Batch) -> Result<(), Error> {
@@ -292,7 +294,7 @@ mod tests {
     /// Lost without it: an engine's panic ends the thread that reads or writes, and with it the node.
     #[test]
     fn an_engine_that_panics_is_opened_afresh() {
-        let opener: Opener = Box::new(|| Ok(Box::new(Panicking(Memory::new()))));
+        let opener: Opener = Box::new(|| Ok(Box::new(Failing(Memory::new(), Arc::default()))));
         let healing = Healing::open(opener, Box::new(|| None)).unwrap();
         assert!(matches!(healing.get(b"bad"), Err(Error::Broken(_))));
         healing.apply(&put("k")).unwrap();
@@ -302,31 +304,6 @@ mod tests {
         }
         healing.apply(&put("k")).unwrap();
         assert_eq!(healing.get(b"k").unwrap(), Some(Bytes::from("v")));
-    }
-
-    /// Panics at one key, as an engine does on a page that makes no sense.
-    struct Panicking(Memory);
-
-    impl Backend for Panicking {
-        fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
-            assert_ne!(key, b"bad");
-            self.0.get(key)
-        }
-        fn apply(&self, batch: &Batch) -> Result<(), Error> {
-            self.0.apply(batch)
-        }
-        fn push(&self) -> Result<(), Error> {
-            Ok(())
-        }
-        fn sync(&self) -> Result<(), Error> {
-            Ok(())
-        }
-        fn scan(&self, start: &[u8], end: &[u8]) -> Scan {
-            self.0.scan(start, end)
-        }
-        fn stats(&self) -> Stats {
-            self.0.stats()
-        }
     }
 
     /// Lost without it: one failed write, and the node stores nothing until somebody restarts it.

@@ -186,6 +186,7 @@ impl Actor {
             self.reaping.rests_until_ms = cx.now_ms + REST_MS;
         }
     }
+
     /// Another copy of the partition has let go of traces up to `reaped`: what it holds no trace of may be deleted. What lies ahead
     /// of every clock is no time of a trace that was old enough to go.
     pub(super) fn learn_reaped(&mut self, cx: &Cx<'_>, reaped: u64, effects: &mut Vec<Effect>) {
