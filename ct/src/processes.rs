@@ -211,7 +211,11 @@ impl Node {
         self.child = Some(child);
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        ensure!(line.starts_with("ready "), "{} said {line:?}", self.name);
+        if !line.starts_with("ready ") {
+            let log = std::fs::read_to_string(self.log())?;
+            let last = log.lines().last().unwrap_or_default();
+            bail!("{} said {line:?} and logged at last: {last}", self.name);
+        }
         Ok(())
     }
 
@@ -358,14 +362,14 @@ pub(crate) fn resident_bytes(process: u32) -> Result<u64> {
 }
 
 /// Three ports that nobody has, of which the second is free for UDP too. Below those that systems draw for outgoing
-/// connections.
+/// connections. Processes that run side by side look far apart: a port whose node is down for a while seems free.
 pub(crate) fn free_ports() -> Result<[u16; 3]> {
     static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
-    let base = 12_000 + (std::process::id() % 397) as u16 * 20;
+    let base = 10_000 + (std::process::id() % 100) as u16 * 200;
     let mut found = Vec::new();
     for _ in 0..4_000 {
         let step = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let port = 10_000 + (base - 10_000 + step) % 20_000;
+        let port = 10_000 + (base - 10_000 + step % 20_000) % 20_000;
         let free = TcpListener::bind(("127.0.0.1", port)).is_ok()
             && UdpSocket::bind(("127.0.0.1", port)).is_ok();
         if free {
