@@ -2,7 +2,8 @@
 //!
 //! A node of which nothing is asked moves copies as fast as it can. While requests come, pages of moves and the
 //! comparisons that follow them take a 64th of one thread's time, as it was measured; so what a page costs
-//! on this machine, with these values and this engine, need not be known. Never less, so no move starves.
+//! on this machine, with these values and this engine, need not be known. Never less, so no move starves. Pages go one by
+//! one then: the next when it is known how long the one before took.
 //!
 //! In a simulation a step takes no time, and nothing is ever put off.
 
@@ -17,8 +18,10 @@ const GRAIN_MS: u64 = 20;
 /// One part in so many of the time, while requests come. A page costs some six times what its source's step takes:
 /// encoding, system calls and the target's merge come on top. So this is about a tenth of a core.
 const PART: u64 = 64;
-/// What is saved up at most, in microseconds: how long moves keep a thread at once.
-const BURST_US: i64 = 250;
+/// What is saved up at most, in microseconds.
+const BURST_US: i64 = 50;
+/// How long a step that was let go on may take until another is.
+const STEP_MS: u64 = 10;
 /// What is owed at most: a step may have been held up by others.
 const DEBT_US: i64 = 2_000;
 
@@ -37,6 +40,10 @@ struct Purse {
     /// Microseconds; below zero: a debt.
     left_us: i64,
     at_ms: u64,
+    /// Since when a move has gone on of which it is not known yet how long that takes.
+    lent_ms: Option<u64>,
+    /// Whether steps take time here.
+    is_timed: bool,
 }
 
 impl Courtesy {
@@ -59,8 +66,11 @@ impl Courtesy {
         }
         let purse = &mut *self.purse.lock();
         purse.fill(now_ms);
-        let may = purse.left_us >= 0;
-        if !may {
+        let lent_ms = purse.lent_ms.map(|since| now_ms.saturating_sub(since));
+        let may = purse.left_us >= 0 && lent_ms.is_none_or(|for_ms| for_ms >= STEP_MS);
+        if may {
+            purse.lent_ms = purse.is_timed.then_some(now_ms);
+        } else {
             self.has_put_off.store(true, Ordering::Relaxed);
         }
         may
@@ -71,6 +81,7 @@ impl Courtesy {
         if us > 0 && self.is_asked(now_ms) {
             let purse = &mut *self.purse.lock();
             purse.fill(now_ms);
+            (purse.lent_ms, purse.is_timed) = (None, true);
             let us = i64::try_from(us).unwrap_or(i64::MAX);
             purse.left_us = purse.left_us.saturating_sub(us).max(-DEBT_US);
         }
@@ -126,6 +137,20 @@ mod tests {
             assert!(most <= 4, "{most} at once");
         }
         assert_eq!(steps(None), (all, 10), "nobody to be courteous to");
+    }
+
+    /// Lost without it: one step sends all pages that may be on their way, before it is known how long the first took.
+    #[test]
+    fn one_page_goes_before_its_price_is_known() {
+        let courtesy = Courtesy::default();
+        courtesy.asked(1_000);
+        courtesy.spend(1_000, 1);
+        courtesy.asked(1_100);
+        assert!(courtesy.allows(1_100));
+        assert!(!courtesy.allows(1_100) && courtesy.take_put_off());
+        courtesy.spend(1_101, 10);
+        assert!(courtesy.allows(1_101));
+        assert!(courtesy.allows(1_101 + STEP_MS), "nothing is heard of it");
     }
 
     /// Lost without it: one step that the machine held up stops moves for long.
