@@ -179,7 +179,7 @@ impl Handler for Calls {
         };
         let is_asked = |waiting: &Waiting| waiting.node == from.name;
         if self.waiting.lock().get(&id.0).is_some_and(is_asked) {
-            self.tell(id.0, Heard::Reply(ring, Box::new(reply), body));
+            self.tell(id.0, Heard::Reply(ring, reply, body));
         }
     }
 

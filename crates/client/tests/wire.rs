@@ -95,7 +95,7 @@ impl Handler for Silent {
                 let message = Message::Reply {
                     id,
                     ring: RING,
-                    reply: self.ring(),
+                    reply: Box::new(self.ring()),
                     body: Bytes::new(),
                 };
                 transport.send(&from.peer(), Envelope { clock: 0, message });
@@ -191,18 +191,18 @@ async fn a_client_that_speaks_as_a_node_is_cut_off() {
         body: Bytes::new(),
     });
     let answer = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap();
-    let ring = match answer.unwrap().map(|envelope| envelope.message) {
-        Some(Message::Reply {
-            reply: Reply::Ring(table),
-            ..
-        }) => table.ring,
+    let table = match answer.unwrap().map(|envelope| envelope.message) {
+        Some(Message::Reply { reply, .. }) => match *reply {
+            Reply::Ring(table) => table,
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     };
     ask(Message::Command {
         id: RequestId(2),
         service: ServiceId(1),
         slot: rkv_ring::Slot::of(b"k"),
-        ring,
+        ring: table.ring,
         role: message::Role::Owner,
         within_ms: 1000,
         command: Command::Get {

@@ -266,7 +266,7 @@ impl Engine {
         match envelope.message {
             Message::Cluster(message) => self.world.tell_keeper(Event::Message {
                 from: from.clone(),
-                message,
+                message: *message,
             }),
             Message::ReportIs { id, mut report } => {
                 report.clock = envelope.clock;

@@ -81,7 +81,7 @@ impl Clients {
                 let message = Message::Reply {
                     id,
                     ring,
-                    reply,
+                    reply: Box::new(reply),
                     body,
                 };
                 world.reply(&from, message);

@@ -122,7 +122,7 @@ impl RealWorld {
     /// the way to that one.
     fn send_to_address(&self, address: String, message: ClusterMessage) {
         let known = self.peers.load_full();
-        let envelope = self.envelope(Message::Cluster(message));
+        let envelope = self.envelope(Message::Cluster(Box::new(message)));
         if let Some(peer) = known.values().find(|peer| peer.address == address) {
             return self.transport.send(peer, envelope);
         }
@@ -180,7 +180,7 @@ impl Surroundings for RealWorld {
 
     fn send_cluster(&self, to: Target, message: ClusterMessage) {
         match to {
-            Target::Node(name) => self.send(&name, Message::Cluster(message)),
+            Target::Node(name) => self.send(&name, Message::Cluster(Box::new(message))),
             Target::Address(address) => self.send_to_address(address, message),
         }
     }

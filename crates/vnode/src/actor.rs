@@ -235,7 +235,7 @@ impl Actor {
         self.keep_to_floors(cx);
         match event {
             Event::Command(asked) => self.command(cx, asked, effects),
-            Event::Message { from, message } => self.message(cx, from, message, effects),
+            Event::Message { from, message } => self.message(cx, from, *message, effects),
             Event::Landed { token, result } => self.landed(cx, token, result, effects),
             Event::View => self.view_changed(cx, effects),
             Event::Tick => self.tick(cx, effects),

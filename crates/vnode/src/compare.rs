@@ -391,10 +391,7 @@ impl Comparison {
             since_ms: cx.now_ms,
             keys: page.entries.iter().map(weighed).collect(),
         };
-        effects.push(Effect::Send {
-            to: self.with.clone(),
-            message,
-        });
+        effects.push(Effect::send(self.with.clone(), message));
         Ok(())
     }
 
@@ -491,10 +488,7 @@ impl Comparison {
             mends: matches!(self.aim, Aim::Fill | Aim::Mend(_)),
             body: items.finish(),
         };
-        effects.push(Effect::Send {
-            to: self.with.clone(),
-            message,
-        });
+        effects.push(Effect::send(self.with.clone(), message));
         Ok(())
     }
 

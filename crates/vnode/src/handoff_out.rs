@@ -119,10 +119,7 @@ impl HandoffOut {
             seq: self.forwards_sent,
             body: one_item(key, value),
         };
-        effects.push(Effect::Send {
-            to: self.to.clone(),
-            message,
-        });
+        effects.push(Effect::send(self.to.clone(), message));
         self.forwards_sent
     }
 
@@ -310,10 +307,7 @@ impl HandoffOut {
             seq: self.items_sent,
             body: items.finish(),
         };
-        effects.push(Effect::Send {
-            to: self.to.clone(),
-            message,
-        });
+        effects.push(Effect::send(self.to.clone(), message));
     }
 
     fn send_mark(&mut self, now_ms: u64, holding: &Holding, effects: &mut Vec<Effect>) {
@@ -326,10 +320,7 @@ impl HandoffOut {
             forwards: self.forwards_sent,
             totals: holding.totals(),
         };
-        effects.push(Effect::Send {
-            to: self.to.clone(),
-            message,
-        });
+        effects.push(Effect::send(self.to.clone(), message));
     }
 
     /// Asks (again) to begin, when it is time, under this ring; the source has let go of traces up to that time.
@@ -344,10 +335,7 @@ impl HandoffOut {
                 resume: self.resume,
                 reaped,
             };
-            effects.push(Effect::Send {
-                to: self.to.clone(),
-                message,
-            });
+            effects.push(Effect::send(self.to.clone(), message));
         }
     }
 

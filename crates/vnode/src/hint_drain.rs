@@ -193,7 +193,7 @@ impl HintDrain {
                 mends: false,
                 body: list.finish(),
             };
-            effects.push(Effect::Send { to: node, message });
+            effects.push(Effect::send(node, message));
         }
         self.since_ms = cx.now_ms;
         self.finished = self.page.is_empty() && self.cursor >= holding.range(Space::Hint).1;

@@ -163,10 +163,7 @@ impl Survey {
             sums: sums.clone(),
         };
         self.asked = Some((id, sums));
-        effects.push(Effect::Send {
-            to: self.with.clone(),
-            message,
-        });
+        effects.push(Effect::send(self.with.clone(), message));
         true
     }
 

@@ -512,7 +512,7 @@ pub enum Message {
 
     // ---- the cluster ---------------------------------------------------------------------------------------------------
     /// Ring, membership, epochs: see [`ClusterMessage`].
-    Cluster(ClusterMessage),
+    Cluster(Box<ClusterMessage>),
     /// Tell about yourself, for people.
     AskReport {
         /// Names it.
@@ -569,7 +569,7 @@ pub enum Message {
         /// The ring that the node routes by: a client that knows an older one pulls it.
         ring: RingId,
         /// What came of it.
-        reply: Reply,
+        reply: Box<Reply>,
         /// The value, where the reply has one.
         #[serde(skip)]
         body: Bytes,

@@ -123,12 +123,12 @@ fn samples() -> Vec<(&'static str, Message)> {
     };
     let stamp = Stamp::default();
     let said = |body| {
-        Message::Cluster(ClusterMessage {
+        Message::Cluster(Box::new(ClusterMessage {
             incarnation: Incarnation(5),
             boot: 1,
             peer: "127.0.0.1:8199".into(),
             body,
-        })
+        }))
     };
     vec![
         (

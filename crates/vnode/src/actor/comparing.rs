@@ -169,12 +169,12 @@ impl Actor {
         effects: &mut Vec<Effect>,
     ) {
         if at_once {
-            return effects.push(Effect::Send { to, message });
+            return effects.push(Effect::send(to, message));
         }
         let failures = self.failures;
         let then = Then::Compared {
             to,
-            message,
+            message: Box::new(message),
             failures,
         };
         self.write(cx, Vec::new(), true, then, effects);
@@ -313,7 +313,7 @@ impl Actor {
                         changed,
                         answer,
                     };
-                    effects.push(Effect::Send { to, message });
+                    effects.push(Effect::send(to, message));
                     return self.write(cx, writes, false, Then::Nothing, effects);
                 }
                 self.write(cx, writes, true, Then::Filled { to, id, changed }, effects);
@@ -325,7 +325,7 @@ impl Actor {
                     changed,
                     answer,
                 };
-                effects.push(Effect::Send { to, message });
+                effects.push(Effect::send(to, message));
             }
         }
     }

@@ -53,7 +53,7 @@ pub enum Event {
         /// The sender.
         from: NodeName,
         /// What it said.
-        message: Message,
+        message: Box<Message>,
     },
     /// A write landed or failed.
     Landed {
@@ -110,7 +110,7 @@ pub enum Effect {
         /// Whom.
         to: NodeName,
         /// What.
-        message: Message,
+        message: Box<Message>,
     },
     /// Tell the claimant that this copy's move is ready.
     MoveReady {
@@ -128,6 +128,14 @@ pub enum Effect {
     Pull(NodeName),
     /// Tell people.
     Warn(String),
+}
+
+impl Effect {
+    /// [`Effect::Send`]: in a box, since the wishes that most requests make are much smaller than messages.
+    pub(crate) fn send(to: NodeName, message: Message) -> Effect {
+        let message = Box::new(message);
+        Effect::Send { to, message }
+    }
 }
 
 /// When it was found that nobody holds anything of a copy but its owners.

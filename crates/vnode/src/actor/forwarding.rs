@@ -140,10 +140,7 @@ impl Actor {
             command: asked.command,
             body: Bytes::new(),
         };
-        effects.push(Effect::Send {
-            to: target,
-            message,
-        });
+        effects.push(Effect::send(target, message));
     }
 
     /// The target answered a read. What it refuses is nothing that this node may answer by itself.

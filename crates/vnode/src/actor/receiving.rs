@@ -229,7 +229,7 @@ impl Actor {
             refused,
             full,
         };
-        Effect::Send { to, message }
+        Effect::send(to, message)
     }
 
     /// Gives the place of a move to this copy back when its source is not heard of.
@@ -259,7 +259,7 @@ impl Actor {
             session,
             reason,
         };
-        effects.push(Effect::Send { to, message });
+        effects.push(Effect::send(to, message));
     }
 
     fn refuse_unknown(&self, to: NodeName, session: SessionId, effects: &mut Vec<Effect>) {
@@ -368,10 +368,7 @@ impl Actor {
             items,
             forwards,
         };
-        effects.push(Effect::Send {
-            to: incoming.from.clone(),
-            message,
-        });
+        effects.push(Effect::send(incoming.from.clone(), message));
     }
 
     fn mark_in(
@@ -462,6 +459,6 @@ impl Actor {
             forwards,
             equal,
         };
-        effects.push(Effect::Send { to, message });
+        effects.push(Effect::send(to, message));
     }
 }

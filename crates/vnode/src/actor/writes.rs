@@ -48,7 +48,7 @@ pub(super) enum Then {
     /// To tell a peer how the copies compare, unless a write failed since.
     Compared {
         to: NodeName,
-        message: Message,
+        message: Box<Message>,
         failures: u64,
     },
 }
@@ -176,7 +176,7 @@ impl Actor {
                     changed,
                     answer: Answer::Stored,
                 };
-                effects.push(Effect::Send { to, message });
+                effects.push(Effect::send(to, message));
             }
             Then::Compared {
                 to,
@@ -201,7 +201,7 @@ impl Actor {
                     changed: 0,
                     answer: failed(error),
                 };
-                effects.push(Effect::Send { to, message });
+                effects.push(Effect::send(to, message));
             }
             Then::Took { session, .. }
             | Then::Marked { session, .. }

@@ -115,7 +115,7 @@ impl Host {
 
     pub(super) fn to_copy(&self, copy: CopyId, from: &NodeName, message: Message) {
         self.figures.came(&message);
-        let from = from.clone();
+        let (from, message) = (from.clone(), Box::new(message));
         self.tell(copy, Event::Message { from, message });
     }
 
@@ -356,7 +356,7 @@ impl Host {
             Effect::Answer { to, answer, body } => outbox.answers.push((to, answer, body)),
             Effect::Send { to, message } => {
                 self.figures.leaves(&message);
-                self.world.send(&to, message);
+                self.world.send(&to, *message);
             }
             Effect::MoveReady { attempt, to } => outbox.ready.push((copy.partition, attempt, to)),
             Effect::MoveBroken { attempt } => outbox.broken.push((copy.partition, attempt)),

@@ -203,7 +203,7 @@ impl World {
                     }
                 };
                 if let Some(to) = to {
-                    self.send(node, to, 0, Message::Cluster(message));
+                    self.send(node, to, 0, Message::Cluster(Box::new(message)));
                 }
             }
             Wish::Keeper(event) => self.push(0, Happening::Keeper { node, boot, event }),
