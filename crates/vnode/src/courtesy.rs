@@ -20,7 +20,7 @@ const GRAIN_MS: u64 = 20;
 const PART: u64 = 64;
 /// What is saved up at most, in microseconds.
 const BURST_US: i64 = 50;
-/// How long a step that was let go on may take until another is.
+/// How long nothing more is sent when what the last took stays unknown.
 const STEP_MS: u64 = 10;
 /// What is owed at most: a step may have been held up by others.
 const DEBT_US: i64 = 2_000;
@@ -40,7 +40,7 @@ struct Purse {
     /// Microseconds; below zero: a debt.
     left_us: i64,
     at_ms: u64,
-    /// Since when a move has gone on of which it is not known yet how long that takes.
+    /// When something was sent of which it is not known yet how long that takes.
     lent_ms: Option<u64>,
     /// Whether steps take time here.
     is_timed: bool,
@@ -68,12 +68,18 @@ impl Courtesy {
         purse.fill(now_ms);
         let lent_ms = purse.lent_ms.map(|since| now_ms.saturating_sub(since));
         let may = purse.left_us >= 0 && lent_ms.is_none_or(|for_ms| for_ms >= STEP_MS);
-        if may {
-            purse.lent_ms = purse.is_timed.then_some(now_ms);
-        } else {
+        if !may {
             self.has_put_off.store(true, Ordering::Relaxed);
         }
         may
+    }
+
+    /// Something of a move is sent: what that takes is said by [`Courtesy::spend`].
+    pub fn lend(&self, now_ms: u64) {
+        if self.is_asked(now_ms) {
+            let purse = &mut *self.purse.lock();
+            purse.lent_ms = purse.is_timed.then_some(now_ms);
+        }
     }
 
     /// A move took so much time.
@@ -146,10 +152,15 @@ mod tests {
         courtesy.asked(1_000);
         courtesy.spend(1_000, 1);
         courtesy.asked(1_100);
-        assert!(courtesy.allows(1_100));
+        assert!(
+            courtesy.allows(1_100) && courtesy.allows(1_100),
+            "none was sent"
+        );
+        courtesy.lend(1_100);
         assert!(!courtesy.allows(1_100) && courtesy.take_put_off());
         courtesy.spend(1_101, 10);
         assert!(courtesy.allows(1_101));
+        courtesy.lend(1_101);
         assert!(courtesy.allows(1_101 + STEP_MS), "nothing is heard of it");
     }
 

@@ -55,6 +55,9 @@ pub type OnItsWay = (NodeName, NodeName, Message);
 #[derive(Default)]
 struct Net {
     now_ms: AtomicU64,
+    /// What passes between two looks at the microseconds, and what has passed so.
+    step_us: AtomicU64,
+    spent_us: AtomicU64,
     queue: Mutex<VecDeque<OnItsWay>>,
     answers: Mutex<BTreeMap<RequestId, (Answer, Bytes)>>,
     ready: Mutex<Vec<(Partition, u32)>>,
@@ -69,6 +72,12 @@ struct Place {
 impl World for Place {
     fn now_ms(&self) -> u64 {
         self.net.now_ms.load(Ordering::Relaxed)
+    }
+
+    fn now_us(&self) -> u64 {
+        let step_us = self.net.step_us.load(Ordering::Relaxed);
+        let spent_us = self.net.spent_us.fetch_add(step_us, Ordering::Relaxed);
+        self.now_ms() * 1_000 + spent_us
     }
 
     fn wall_ms(&self) -> u64 {
@@ -332,11 +341,17 @@ impl Trial {
         self.net.now_ms.load(Ordering::Relaxed)
     }
 
+    /// From here on a step takes so long as it is measured, and who is asked for something moves less.
+    pub fn steps_take(&self, us: u64) {
+        self.net.step_us.store(us, Ordering::Relaxed);
+    }
+
     /// Lets time pass while nothing arrives.
     pub fn tick(&self) {
         self.net.now_ms.fetch_add(TICK_MS, Ordering::Relaxed);
         for host in self.hosts.values() {
             host.tick();
+            host.go_on();
         }
     }
 

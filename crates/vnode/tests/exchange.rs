@@ -219,6 +219,32 @@ fn a_broken_move_sends_the_difference() {
     }
 }
 
+/// Lost without it: a move that was broken off does not end while requests come.
+#[test]
+fn a_broken_move_goes_on_while_requests_come() {
+    let mut two = Two::new();
+    for i in 0..2_000 {
+        two.put_at(i, i as u16 % SLOTS, 100);
+    }
+    two.trial.adopt(two.joined.clone());
+    let mut sent = Traffic::default();
+    while sent.entries < 1_000 {
+        two.arrive_with(|message| sent.note(message));
+    }
+    two.trial.restart("b");
+    two.trial.steps_take(100);
+    for i in (0..2_000).cycle() {
+        if two.is_ready() {
+            break;
+        }
+        two.put_at(i, i as u16 % SLOTS, 100);
+        two.trial.tick();
+        while two.arrive_with(|message| sent.note(message)) {}
+        assert!(two.trial.now_ms() < 120_000, "{sent:?}");
+    }
+    assert_eq!(two.totals("a"), two.totals("b"));
+}
+
 /// An engine in memory that others hold too.
 #[derive(Clone, Default)]
 struct Shared(Arc<Memory>);

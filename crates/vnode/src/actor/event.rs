@@ -199,6 +199,9 @@ impl Cx<'_> {
     /// A page of a transfer leaves.
     pub(crate) fn spend(&self, urgency: Urgency, bytes: usize) {
         self.budget.spend(self.now_ms, bytes);
+        if urgency == Urgency::Move {
+            self.budget.courtesy.lend(self.now_ms);
+        }
         self.figures.sent(urgency, bytes);
     }
 
