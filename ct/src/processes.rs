@@ -365,11 +365,11 @@ pub(crate) fn resident_bytes(process: u32) -> Result<u64> {
 /// connections. Processes that run side by side look far apart: a port whose node is down for a while seems free.
 pub(crate) fn free_ports() -> Result<[u16; 3]> {
     static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
-    let base = 10_000 + (std::process::id() % 100) as u16 * 200;
+    let first = (std::process::id() % 100) as u16 * 200;
     let mut found = Vec::new();
     for _ in 0..4_000 {
         let step = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let port = 10_000 + (base - 10_000 + step % 20_000) % 20_000;
+        let port = 10_000 + (first + step % 20_000) % 20_000;
         let free = TcpListener::bind(("127.0.0.1", port)).is_ok()
             && UdpSocket::bind(("127.0.0.1", port)).is_ok();
         if free {

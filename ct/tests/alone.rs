@@ -48,7 +48,7 @@ fn its_errors_are_json_for_who_asked_for_it() {
     assert_eq!(document["error"]["kind"], "unreachable", "{document}");
 }
 
-/// Lost without it: what the README tells a shell to load is not there.
+/// Lost without it: a shell loads a script that does not know the commands.
 #[test]
 fn it_completes_itself_in_every_shell() {
     for shell in ["bash", "zsh", "fish"] {

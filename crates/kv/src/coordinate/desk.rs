@@ -30,6 +30,7 @@ pub(super) enum Machine {
     },
 }
 
+/// A put, and its caller.
 pub(super) struct Putting {
     pub(super) machine: Box<put::Put>,
     /// The object as it was sent last.
@@ -39,6 +40,7 @@ pub(super) struct Putting {
     pub(super) done: Option<Done<Result<PutOutcome, QuorumError>>>,
 }
 
+/// A get, and its caller.
 pub(super) struct Getting {
     pub(super) machine: Box<get::Get>,
     pub(super) effects: Vec<get::Effect>,
