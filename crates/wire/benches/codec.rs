@@ -56,7 +56,7 @@ fn codec(c: &mut Criterion) {
                 || (Decoder::new(Limits::NODE), BytesMut::from(&frame[..])),
                 |(decoder, buffer)| {
                     let frame = decoder.next(buffer).expect("a frame").expect("a whole one");
-                    frame.into_content::<Envelope>().expect("a message")
+                    frame.into_message().expect("a message")
                 },
                 criterion::BatchSize::LargeInput,
             );

@@ -14,6 +14,9 @@ use rkv_wire::handshake::{Handshake, Identity, Purpose, Remote, Role, Secrets, S
 use rkv_wire::items::{ItemsWriter, read_items};
 use rkv_wire::{Envelope, Message};
 
+/// In the length of a message's header: it is a plain one.
+pub(crate) const IS_PLAIN: u16 = 1 << 15;
+
 /// A connection's bytes: the first picks its limits and whether the checksums are mended, the second how the bytes
 /// are cut into reads.
 pub(crate) fn frames(data: &[u8]) {
@@ -78,7 +81,7 @@ fn decoded(stream: &[u8], piece: usize, limits: Limits) -> Vec<String> {
                         "a header beyond its limit"
                     );
                     let kind = frame.kind();
-                    let content = frame.into_content::<Envelope>();
+                    let content = frame.into_message();
                     all.push(match content {
                         Ok(envelope) => format!("{kind:?} {}", carried_out(envelope)),
                         Err(error) => format!("{kind:?} {error}"),
@@ -95,17 +98,18 @@ fn decoded(stream: &[u8], piece: usize, limits: Limits) -> Vec<String> {
     all
 }
 
-/// One message: how long its header is (two bytes), the header, the body.
+/// One message: how long its header is (two bytes, the highest bit for a plain one), the header, the body.
 pub(crate) fn messages(mut data: &[u8]) {
     if data.len() < 2 {
         return;
     }
-    let header = usize::from(data.get_u16_le()).min(data.len());
+    let says = data.get_u16_le();
+    let header = usize::from(says & !IS_PLAIN).min(data.len());
     let (header, body) = data.split_at(header);
     let mut stream = vec![0; PREFIX];
     stream[8..12].copy_from_slice(&(header.len() as u32).to_le_bytes());
     stream[12..16].copy_from_slice(&(body.len() as u32).to_le_bytes());
-    stream[5] = 1;
+    stream[5] = if says & IS_PLAIN == 0 { 1 } else { 3 };
     stream.extend_from_slice(header);
     stream.extend_from_slice(body);
     mend(&mut stream);
@@ -151,7 +155,7 @@ fn carried_out(envelope: Envelope) -> String {
         .expect("a frame")
         .expect("a whole one");
     let again: Envelope = frame
-        .into_content()
+        .into_message()
         .expect("what was read can be written and read");
     assert_eq!(encoded(&again), written, "a message changed");
     format!("{envelope:?}")

@@ -11,7 +11,8 @@
 //! 12  body length    u32, at most MAX_BODY
 //! 16  header crc32c  u32
 //! 20  prefix crc32c  u32, of bytes 0 to 19: a length is believed only when this holds
-//! 24  header         MessagePack with named maps, so that versions may differ by fields
+//! 24  header         MessagePack with named maps, so that versions may differ by fields; of the messages
+//!                    of which there are most a layout of their own: see `plain`
 //! ..  body           raw, never through serde
 //! ```
 //!
@@ -22,10 +23,11 @@
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
 
 use crate::message::Envelope;
+use crate::plain;
 
 /// Longest header between nodes. A ring travels in one: 16,384 partitions of three owners come to 12.6 MB where the
 /// nodes' names are as long as they may be.
@@ -57,6 +59,8 @@ pub enum Kind {
     Message,
     /// Nothing but a sign of life.
     Beat,
+    /// A message of one of the sorts of which there are most.
+    Plain,
 }
 
 impl Kind {
@@ -65,6 +69,7 @@ impl Kind {
             Kind::Handshake => 0,
             Kind::Message => 1,
             Kind::Beat => 2,
+            Kind::Plain => 3,
         }
     }
 
@@ -73,30 +78,13 @@ impl Kind {
             0 => Ok(Kind::Handshake),
             1 => Ok(Kind::Message),
             2 => Ok(Kind::Beat),
+            3 => Ok(Kind::Plain),
             other => Err(FrameError::Kind(other)),
         }
     }
 }
 
-/// What can travel in a [`Kind::Message`] frame: serde writes the header, the body stands behind it.
-pub trait Content: Serialize + DeserializeOwned {
-    /// The raw part, if this content has one.
-    fn body(&self) -> Option<&Bytes>;
-    /// Sets the raw part.
-    fn set_body(&mut self, body: Bytes);
-}
-
-impl Content for Envelope {
-    fn body(&self) -> Option<&Bytes> {
-        self.message.body()
-    }
-
-    fn set_body(&mut self, body: Bytes) {
-        self.message.set_body(body);
-    }
-}
-
-/// Why bytes are no frame, or a content none. Ends the connection.
+/// Why bytes are no frame, or a frame no message. Ends the connection.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// Something else than rkv speaks here.
@@ -142,6 +130,9 @@ pub enum FrameError {
     /// A client that speaks as a node does.
     #[error("a client may send requests and pull the ring, nothing else")]
     NotAClients,
+    /// A plain message in no layout that is known.
+    #[error("not the header of a plain message")]
+    Plain,
     /// The header is no value of its type (or of a later version's).
     #[error("header not understood: {0}")]
     Header(#[from] rmp_serde::decode::Error),
@@ -196,20 +187,21 @@ impl Frame {
         &self.bytes[..self.header]
     }
 
-    /// Its content; the body goes on sharing the receive buffer, so whoever keeps a small one for long copies it.
-    pub fn into_content<T: Content>(mut self) -> Result<T, FrameError> {
-        if self.kind != Kind::Message {
-            return Err(FrameError::OutOfPlace(self.kind));
-        }
-        let mut content: T = read_header(self.header())?;
-        self.bytes.advance(self.header);
+    /// Its message. Body and key go on sharing the receive buffer, so whoever keeps a small one for long copies it.
+    pub fn into_message(mut self) -> Result<Envelope, FrameError> {
+        let header = self.bytes.split_to(self.header);
+        let mut envelope: Envelope = match self.kind {
+            Kind::Message => read_header(&header)?,
+            Kind::Plain => plain::read(&header).ok_or(FrameError::Plain)?,
+            Kind::Handshake | Kind::Beat => return Err(FrameError::OutOfPlace(self.kind)),
+        };
         if !self.bytes.is_empty() {
-            if content.body().is_none() {
+            if envelope.message.body().is_none() {
                 return Err(FrameError::StrayBody);
             }
-            content.set_body(self.bytes);
+            envelope.message.set_body(self.bytes);
         }
-        Ok(content)
+        Ok(envelope)
     }
 }
 
@@ -371,7 +363,7 @@ pub struct Batch {
     scratch: Vec<u8>,
     /// Large bodies, each with the place in `scratch` before which it goes.
     spliced: Vec<(usize, Bytes)>,
-    /// Length of the whole batch up to the end of each content pushed.
+    /// Length of the whole batch up to the end of each message pushed.
     ends: Vec<usize>,
     length: usize,
     written: usize,
@@ -383,32 +375,39 @@ impl Batch {
         Batch::default()
     }
 
-    /// Adds `content`. On an error the batch is as before.
-    pub fn push<T: Content>(&mut self, content: &T) -> Result<(), FrameError> {
-        let body = content.body().map_or(&[][..], |body| &body[..]);
+    /// Adds a message. On an error the batch is as before.
+    pub fn push(&mut self, envelope: &Envelope) -> Result<(), FrameError> {
+        let body = envelope.message.body();
+        let length = body.map_or(0, Bytes::len);
         let before = self.scratch.len();
         self.scratch.resize(before + PREFIX, 0);
-        let header = rmp_serde::encode::write_named(&mut self.scratch, content)
-            .map_err(FrameError::from)
-            .and_then(|()| {
-                let header = self.scratch.len() - before - PREFIX;
-                check_lengths(header, body.len(), Limits::NODE).map(|()| header)
-            });
-        let header = match header {
-            Ok(header) => header,
+        let written = match plain::write(envelope, &mut self.scratch) {
+            true => Ok(Kind::Plain),
+            false => rmp_serde::encode::write_named(&mut self.scratch, envelope)
+                .map(|()| Kind::Message)
+                .map_err(FrameError::from),
+        };
+        let header = self.scratch.len() - before - PREFIX;
+        let checked = written.and_then(|kind| {
+            check_lengths(header, length, Limits::NODE)?;
+            Ok(kind)
+        });
+        let kind = match checked {
+            Ok(kind) => kind,
             Err(error) => {
                 self.scratch.truncate(before);
                 return Err(error);
             }
         };
-        self.seal(before, Kind::Message, header, body.len());
-        match content.body() {
-            Some(body) if body.len() >= SPLICE_FROM => {
+        self.seal(before, kind, header, length);
+        match body {
+            Some(body) if length >= SPLICE_FROM => {
                 self.spliced.push((self.scratch.len(), body.clone()));
             }
-            _ => self.scratch.extend_from_slice(body),
+            Some(body) => self.scratch.extend_from_slice(body),
+            None => {}
         }
-        self.length += PREFIX + header + body.len();
+        self.length += PREFIX + header + length;
         self.ends.push(self.length);
         Ok(())
     }
@@ -476,9 +475,9 @@ impl Batch {
         assert!(self.written <= self.length, "more was written than given");
     }
 
-    /// How many of the contents, in the order of their pushes, are written to their last byte. One that is not
+    /// How many of the messages, in the order of their pushes, are written to their last byte. One that is not
     /// cannot have been understood by anybody.
-    pub fn contents_written(&self) -> usize {
+    pub fn messages_written(&self) -> usize {
         self.ends.partition_point(|&end| end <= self.written)
     }
 
@@ -545,8 +544,8 @@ mod tests {
         let mut decoder = Decoder::new(Limits::NODE);
         let mut all = Vec::new();
         while let Some(frame) = decoder.next(buffer)? {
-            if frame.kind() == Kind::Message {
-                all.push(frame.into_content()?);
+            if matches!(frame.kind(), Kind::Message | Kind::Plain) {
+                all.push(frame.into_message()?);
             }
         }
         Ok(all)
@@ -600,7 +599,7 @@ mod tests {
                 buffer.extend_from_slice(&rest[..cut]);
                 rest = &rest[cut..];
                 while let Some(frame) = decoder.next(&mut buffer).unwrap() {
-                    received.push(frame.into_content::<Envelope>().unwrap());
+                    received.push(frame.into_message().unwrap());
                 }
             }
             assert_eq!(received, sent);
@@ -628,10 +627,10 @@ mod tests {
                 written.extend_from_slice(&offered[..take]);
                 batch.advance(take);
                 let understood = decode_all(&mut written.clone()).unwrap();
-                assert_eq!(understood, sent[..batch.contents_written()]);
+                assert_eq!(understood, sent[..batch.messages_written()]);
             }
             assert_eq!(written, whole);
-            assert_eq!(batch.contents_written(), sent.len());
+            assert_eq!(batch.messages_written(), sent.len());
         }
     }
 
@@ -648,7 +647,7 @@ mod tests {
         let mut buffer = encoded(&[answer(1, body)]);
         let range = buffer.as_ptr_range();
         let received = decode_all(&mut buffer).unwrap();
-        assert!(range.contains(&received[0].body().unwrap().as_ptr()));
+        assert!(range.contains(&received[0].message.body().unwrap().as_ptr()));
     }
 
     /// Lost without it: a node that a stranger's bytes bring down.
@@ -734,15 +733,15 @@ mod tests {
             header: header.len(),
             bytes: Bytes::from([header, body].concat()),
         };
-        assert!(frame(&header, b"").into_content::<Envelope>().is_ok());
+        assert!(frame(&header, b"").into_message().is_ok());
         assert!(matches!(
-            frame(&header, b"stray").into_content::<Envelope>(),
+            frame(&header, b"stray").into_message(),
             Err(FrameError::StrayBody)
         ));
         for stray in [&[0x00][..], &[0xc1], &[0xd9], &[0xff, 0xff]] {
             let header = [&header[..], stray].concat();
             assert!(matches!(
-                frame(&header, b"").into_content::<Envelope>(),
+                frame(&header, b"").into_message(),
                 Err(FrameError::StrayHeader)
             ));
         }

@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`message`] everything that can be said, on one page · [`request`]
 //! what clients say · [`items`] many entries in one body ·
-//! [`codec`] messages to frames and back · [`handshake`] who is at the other end · [`transport`] what a node may
+//! [`codec`] messages to frames and back · `plain` the headers of those of which there are most · [`handshake`] who is at the other end · [`transport`] what a node may
 //! expect of its carrier · [`tcp`] between machines · [`faults`] links cut on purpose · [`memory`] within one process,
 //! for tests.
 
@@ -16,6 +16,7 @@ pub mod handshake;
 pub mod items;
 pub mod memory;
 pub mod message;
+mod plain;
 pub mod request;
 pub mod tcp;
 pub mod transport;

@@ -216,7 +216,7 @@ fn decode(mut frame: BytesMut) -> Envelope {
         .next(&mut frame)
         .ok()
         .flatten()
-        .and_then(|frame| frame.into_content().ok())
+        .and_then(|frame| frame.into_message().ok())
         .expect("what the codec wrote it can read")
 }
 

@@ -2,7 +2,7 @@
 //!
 //! All of it is on this page. A message travels as a MessagePack header with named maps (so that versions may
 //! differ) and, where it has one, a raw body behind it: bodies are slices of the receive buffer and never pass
-//! through serde. Every message is one way; an answer is a message that names the request's id. Nothing here is
+//! through serde; nor do the plainest headers (see `plain`). Every message is one way; an answer is a message that names the request's id. Nothing here is
 //! reliable: a message arrives once, late, twice (after a reconnect) or never, and each conversation says what then.
 
 use bytes::Bytes;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use rkv_quorum::clock::Stamp;
+use rkv_quorum::outcome::{ReplicaResult, ResultWord};
+use rkv_quorum::tally;
 use rkv_ring::cluster::{Body, ClusterMessage, EncodedRing};
 use rkv_ring::{
     Addresses, ClusterId, Incarnation, Member, Partition, PartitionCount, Ring, Slot, Status,
@@ -15,6 +17,7 @@ use rkv_wire::message::{
     Answer, Command, CopyId, CopyReport, CopyState, HintReport, RepairReport, Report, RequestId,
     Role, ServiceId, SessionId, Totals, TransferKind, TransferReport,
 };
+use rkv_wire::request::{Reply, Request};
 use rkv_wire::{Envelope, Message};
 
 #[path = "../fuzz/entry.rs"]
@@ -69,7 +72,8 @@ fn seeds() {
             .unwrap();
         let mut frame = BytesMut::new();
         batch.copy_to(&mut frame);
-        let header = u16::from_le_bytes([frame[8], frame[9]]);
+        let length = u16::from_le_bytes([frame[8], frame[9]]);
+        let header = length | if frame[5] == 3 { entry::IS_PLAIN } else { 0 };
         let one = [&header.to_le_bytes(), &frame[PREFIX..]].concat();
         fs::write(folder("messages").join(name), one).unwrap();
         fs::write(
@@ -122,6 +126,13 @@ fn samples() -> Vec<(&'static str, Message)> {
         body: Bytes::new(),
     };
     let stamp = Stamp::default();
+    let stored = |node: &str, replica| ReplicaResult {
+        node: node.into(),
+        partition: Partition(3),
+        replica,
+        role: tally::Role::Owner,
+        result: ResultWord::Ok,
+    };
     let said = |body| {
         Message::Cluster(Box::new(ClusterMessage {
             incarnation: Incarnation(5),
@@ -154,6 +165,40 @@ fn samples() -> Vec<(&'static str, Message)> {
                     missing: vec!["b".into()],
                 },
             ),
+        ),
+        (
+            "plain_get",
+            command(Role::Owner, Command::Get { key: key.clone() }),
+        ),
+        ("plain_stored", answer(Answer::Stored)),
+        (
+            "plain_ask",
+            Message::Request {
+                id,
+                within_ms: 5000,
+                cluster: Some(ring_id.cluster),
+                request: Request::Put {
+                    keyspace: None,
+                    key: key.clone(),
+                    ttl_ms: None,
+                    n: Some(3),
+                    w: None,
+                    pw: None,
+                },
+                body: Bytes::from_static(b"value"),
+            },
+        ),
+        (
+            "plain_written",
+            Message::Reply {
+                id,
+                ring: ring_id,
+                reply: Box::new(Reply::Written {
+                    context: stamp,
+                    replicas: [stored("a", 0), stored("b", 1)].into_iter().collect(),
+                }),
+                body: Bytes::new(),
+            },
         ),
         ("custom", command(Role::Owner, Command::Custom(key.clone()))),
         ("newer", answer(Answer::Newer(stamp))),

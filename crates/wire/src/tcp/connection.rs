@@ -121,7 +121,7 @@ impl Connection<'_> {
                 match frame.kind() {
                     _ if cut => {}
                     Kind::Beat => {}
-                    Kind::Message => match frame.into_content::<Envelope>() {
+                    Kind::Message | Kind::Plain => match frame.into_message() {
                         Ok(envelope) if peer.may_say(&envelope.message) => {
                             self.hand_on(peer, envelope, &mut held);
                         }
@@ -284,7 +284,7 @@ impl Outgoing {
 
     /// The messages that did not leave to their last byte: nobody can have understood them.
     fn unwritten(&mut self) -> Vec<Envelope> {
-        self.envelopes.split_off(self.batch.contents_written())
+        self.envelopes.split_off(self.batch.messages_written())
     }
 }
 
