@@ -3,9 +3,13 @@
 //! Requests to one node share a connection and are answered in any order. Each ends in one of three ways: a reply; the
 //! knowledge that it never left; or silence, when its connection was lost under way.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -44,9 +48,14 @@ pub(crate) struct Calls {
 
 struct Waiting {
     node: NodeName,
-    /// It is in its connection's queue, or further.
-    is_sent: bool,
     tell: oneshot::Sender<Heard>,
+}
+
+impl Waiting {
+    fn tell(self, heard: Heard) {
+        // Who waited may have gone meanwhile.
+        let _ = self.tell.send(heard);
+    }
 }
 
 /// One request under way; dropped, nobody waits for it any more.
@@ -54,19 +63,29 @@ pub(crate) struct Asked<'a> {
     calls: &'a Calls,
     id: u64,
     heard: oneshot::Receiver<Heard>,
+    is_over: bool,
 }
 
 impl Asked<'_> {
     /// What comes of it.
     pub(crate) async fn heard(mut self) -> Heard {
-        let heard = (&mut self.heard).await;
-        heard.unwrap_or(Heard::Lost)
+        poll_fn(|cx| self.poll_heard(cx)).await
+    }
+
+    /// The same; not to be asked again once it is there.
+    pub(crate) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+        let heard = ready!(Pin::new(&mut self.heard).poll(cx));
+        self.is_over = true;
+        Poll::Ready(heard.unwrap_or(Heard::Lost))
     }
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        self.calls.waiting.lock().remove(&self.id);
+        // Who told it took it out.
+        if !self.is_over {
+            self.calls.waiting.lock().remove(&self.id);
+        }
     }
 }
 
@@ -81,12 +100,6 @@ impl Calls {
     ) -> Asked<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (tell, heard) = oneshot::channel();
-        let waiting = Waiting {
-            node: peer.name.clone(),
-            is_sent: false,
-            tell,
-        };
-        self.waiting.lock().insert(id, waiting);
         let message = Message::Request {
             id: RequestId(id),
             within_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX).max(1),
@@ -94,14 +107,18 @@ impl Calls {
             request,
             body,
         };
-        transport.send(peer, Envelope { clock: 0, message });
-        if let Some(waiting) = self.waiting.lock().get_mut(&id) {
-            waiting.is_sent = true;
-        }
+        let envelope = Envelope { clock: 0, message };
+        let node = peer.name.clone();
+        let mut waiting = self.waiting.lock();
+        waiting.insert(id, Waiting { node, tell });
+        // Under the lock: whoever finds it there finds it in its connection's queue, or further.
+        transport.send(peer, envelope);
+        drop(waiting);
         Asked {
             calls: self,
             id,
             heard,
+            is_over: false,
         }
     }
 
@@ -152,8 +169,7 @@ impl Calls {
     fn tell(&self, id: u64, heard: Heard) {
         let waiting = self.waiting.lock().remove(&id);
         if let Some(waiting) = waiting {
-            // Who waited may have gone meanwhile.
-            let _ = waiting.tell.send(heard);
+            waiting.tell(heard);
         }
     }
 
@@ -177,9 +193,13 @@ impl Handler for Calls {
         else {
             return;
         };
-        let is_asked = |waiting: &Waiting| waiting.node == from.name;
-        if self.waiting.lock().get(&id.0).is_some_and(is_asked) {
-            self.tell(id.0, Heard::Reply(ring, reply, body));
+        let mut all = self.waiting.lock();
+        if let Entry::Occupied(waiting) = all.entry(id.0)
+            && waiting.get().node == from.name
+        {
+            let waiting = waiting.remove();
+            drop(all);
+            waiting.tell(Heard::Reply(ring, reply, body));
         }
     }
 
@@ -187,14 +207,12 @@ impl Handler for Calls {
         self.set_lost(name, true);
         self.never_left(undelivered);
         let mut waiting = self.waiting.lock();
-        let of_it = waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.is_sent && waiting.node == *name);
+        let of_it = waiting.iter().filter(|(_, waiting)| waiting.node == *name);
         let ids: Vec<u64> = of_it.map(|(id, _)| *id).collect();
         let lost: Vec<Waiting> = ids.iter().filter_map(|id| waiting.remove(id)).collect();
         drop(waiting);
         for waiting in lost {
-            let _ = waiting.tell.send(Heard::Lost);
+            waiting.tell(Heard::Lost);
         }
     }
 

@@ -4,19 +4,22 @@
 //! elsewhere, costs no waiting. What comes of a try is put to the retry policy. An answer that is slow to come does not
 //! hold up what may be asked twice: after a while a second node is asked too.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use rkv_wire::request::{Remedy, Reply, Request};
 use rkv_wire::transport::Peer;
+use smallvec::SmallVec;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::Instrument;
 
-use crate::calls::Heard;
+use crate::calls::{Asked, Heard};
 use crate::client::Client;
 use crate::error::Error;
+use crate::routing::Routing;
 
 /// After how long a second node is asked what may be asked twice.
 const HEDGE_AFTER: Duration = Duration::from_millis(500);
@@ -43,6 +46,30 @@ enum Verdict {
     End(Error),
 }
 
+impl Operation {
+    /// Its time is over.
+    fn is_late(&self) -> Error {
+        match self.is_repeatable {
+            true => Error::Timeout(self.timeout),
+            false => Error::Unknown(format!("no answer within {} ms", self.timeout.as_millis())),
+        }
+    }
+}
+
+/// Of those asked, who is heard of first; that one is taken out.
+async fn first_heard<'a>(asked: &mut SmallVec<[(&'a Peer, Asked<'_>); 2]>) -> (&'a Peer, Heard) {
+    poll_fn(|cx| {
+        for at in 0..asked.len() {
+            if let Poll::Ready(heard) = asked[at].1.poll_heard(cx) {
+                let (peer, _) = asked.swap_remove(at);
+                return Poll::Ready((peer, heard));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 impl Client {
     /// Carries `operation` out, within its time.
     pub(crate) async fn run(&self, operation: Operation) -> Result<(Reply, Bytes), Error> {
@@ -61,9 +88,13 @@ impl Client {
     async fn tries(&self, operation: Operation) -> Result<(Reply, Bytes), Error> {
         let span = tracing::Span::current();
         let until = Instant::now() + operation.timeout;
-        let permit = timeout_at(until, self.inner().in_flight.acquire()).await;
-        let Ok(Ok(_permit)) = permit else {
-            return Err(Error::Timeout(operation.timeout));
+        let in_flight = &self.inner().in_flight;
+        let _permit = match in_flight.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => match timeout_at(until, in_flight.acquire()).await {
+                Ok(Ok(permit)) => permit,
+                _ => return Err(Error::Timeout(operation.timeout)),
+            },
         };
         let mut tries = 0;
         loop {
@@ -100,51 +131,69 @@ impl Client {
         let mut candidates = routing
             .candidates(&operation.key, tries as usize, is_lost)
             .into_iter();
-        let mut asked = FuturesUnordered::new();
-        let mut hedge_at = Instant::now() + HEDGE_AFTER;
-        let mut may_hedge = operation.is_repeatable;
+        let mut next = || {
+            let peer = candidates.next()?;
+            Some((peer, self.ask(peer, &routing, operation, until)))
+        };
+        let mut asked: SmallVec<[_; 2]> = SmallVec::new();
+        let mut hedge_at = operation
+            .is_repeatable
+            .then(|| Instant::now() + HEDGE_AFTER)
+            .filter(|at| *at < until);
+        let mut alarm = pin!(sleep_until(hedge_at.unwrap_or(until)));
         let mut last = Error::Unreachable("the ring names no node".to_owned());
         loop {
             if asked.is_empty() {
-                match candidates.next() {
-                    Some(peer) => asked.push(self.ask(peer, operation, until)),
+                match next() {
+                    Some(first) => asked.push(first),
                     None => {
                         shared.calls.want_ring();
                         return Err(last);
                     }
                 }
             }
-            tokio::select! {
-                Some(verdict) = asked.next() => match verdict {
-                    Verdict::Done(reply, body) => return Ok((reply, body)),
-                    Verdict::Next(error) => last = error,
-                    Verdict::End(error) if asked.is_empty() => return Err(error),
-                    Verdict::End(error) => last = error,
+            let (peer, heard) = tokio::select! {
+                biased;
+                heard = first_heard(&mut asked) => heard,
+                () = &mut alarm => match hedge_at.take() {
+                    Some(_) => {
+                        alarm.as_mut().reset(until);
+                        asked.extend(next());
+                        continue;
+                    }
+                    None => return Err(operation.is_late()),
                 },
-                () = sleep_until(hedge_at), if may_hedge => {
-                    may_hedge = false;
-                    hedge_at = until;
-                    asked.extend(candidates.next().map(|peer| self.ask(peer, operation, until)));
-                }
-                () = sleep_until(until) => {
-                    let timeout = operation.timeout;
-                    return Err(match operation.is_repeatable {
-                        true => Error::Timeout(timeout),
-                        false => Error::Unknown(format!("no answer within {} ms", timeout.as_millis())),
-                    });
-                }
+            };
+            match self.judge(peer, heard, operation) {
+                Verdict::Done(reply, body) => return Ok((reply, body)),
+                Verdict::Next(error) => last = error,
+                Verdict::End(error) if asked.is_empty() => return Err(error),
+                Verdict::End(error) => last = error,
             }
         }
     }
 
-    async fn ask(&self, peer: Peer, operation: &Operation, until: Instant) -> Verdict {
+    fn ask(
+        &self,
+        peer: &Peer,
+        routing: &Routing,
+        operation: &Operation,
+        until: Instant,
+    ) -> Asked<'_> {
         let shared = self.shared();
         let remains = until.saturating_duration_since(Instant::now());
         let within = remains - LAST_WORD.min(remains / 5);
-        let cluster = shared.routing.load().cluster();
-        let what = (cluster, operation.request.clone(), operation.value.clone());
-        let asked = shared.calls.ask(&shared.transport, &peer, within, what);
-        let (ring, reply, body) = match asked.heard().await {
+        let what = (
+            routing.cluster(),
+            operation.request.clone(),
+            operation.value.clone(),
+        );
+        shared.calls.ask(&shared.transport, peer, within, what)
+    }
+
+    fn judge(&self, peer: &Peer, heard: Heard, operation: &Operation) -> Verdict {
+        let shared = self.shared();
+        let (ring, reply, body) = match heard {
             Heard::Reply(ring, reply, body) => (ring, *reply, body),
             Heard::NeverLeft => {
                 let text = format!("{} at {} cannot be reached", peer.name, peer.address);

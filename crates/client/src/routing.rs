@@ -6,11 +6,15 @@
 use rkv_ring::{ClusterId, NodeName, Slot};
 use rkv_wire::request::RoutingTable;
 use rkv_wire::transport::Peer;
+use smallvec::SmallVec;
 
 use crate::error::Error;
 
 /// Most nodes that one try of a request goes through.
 pub(crate) const MAX_CANDIDATES: usize = 8;
+
+/// Places of nodes in the table.
+type Places = SmallVec<[usize; MAX_CANDIDATES]>;
 
 /// The ring as some node told it, checked.
 #[derive(Debug)]
@@ -67,28 +71,33 @@ impl Routing {
         key: &[u8],
         turn: usize,
         is_lost: impl Fn(&NodeName) -> bool,
-    ) -> Vec<Peer> {
+    ) -> SmallVec<[&Peer; MAX_CANDIDATES]> {
         let slot = Slot::of(key);
         let partition = self.table.partitions.partition_of(slot);
         let row = self.table.rows[partition.index()].iter();
-        let mut order: Vec<usize> = Vec::with_capacity(self.peers.len());
         let nodes = self.peers.len().max(1);
         // Whoever is in no row of this key is as good as any other: begin somewhere else for each slot.
         let others = (0..self.peers.len()).map(|place| (place + usize::from(slot.0)) % nodes);
+        let is_up =
+            |place: usize| self.table.nodes[place].up && !is_lost(&self.table.nodes[place].name);
+        let (mut up, mut down) = (Places::new(), Places::new());
         for place in row.map(|place| usize::from(*place)).chain(others) {
-            if !order.contains(&place) {
-                order.push(place);
+            if up.len() == MAX_CANDIDATES {
+                break;
+            }
+            if !up.contains(&place) && !down.contains(&place) {
+                match is_up(place) {
+                    true => up.push(place),
+                    false => down.push(place),
+                }
             }
         }
-        let is_up =
-            |place: &usize| self.table.nodes[*place].up && !is_lost(&self.table.nodes[*place].name);
-        let (mut up, down): (Vec<usize>, Vec<usize>) = order.into_iter().partition(is_up);
         if !up.is_empty() {
             let turns = turn % up.len();
             up.rotate_left(turns);
         }
         let order = up.into_iter().chain(down).take(MAX_CANDIDATES);
-        order.map(|place| self.peers[place].clone()).collect()
+        order.map(|place| &self.peers[place]).collect()
     }
 }
 

@@ -16,6 +16,10 @@ use rkv_storage::{BackendKind, Durability, Faults};
 use rkv_vnode::{Beginning, Fault, Host, Service, Settings, World};
 use rkv_wire::message::Message;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const KEYS: u64 = 100_000;
 
 struct Alone {

@@ -9,6 +9,7 @@ use rkv_wire::message::{Envelope, Message};
 use rkv_wire::transport::Handler;
 
 use crate::clients::Clients;
+use crate::moment;
 use crate::world::RealWorld;
 
 /// What arrives by sockets, on its way to the engine.
@@ -52,6 +53,11 @@ impl Handler for Inbox {
                 engine.message(&from.name, Envelope { clock, message });
             }
         }
+    }
+
+    fn together(&self, tell: &mut dyn FnMut()) {
+        let _held = moment::hold();
+        tell();
     }
 
     fn unreachable(&self, name: &NodeName, undelivered: Vec<Envelope>) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use rkv_cluster::gossip::Gossip;
@@ -22,6 +22,7 @@ use rkv_wire::transport::{Peer, Transport};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::moment;
 use crate::presence::Presence;
 
 /// Time does not begin at 0: one before the start must be expressible.
@@ -153,7 +154,8 @@ impl RealWorld {
 
 impl World for RealWorld {
     fn now_ms(&self) -> u64 {
-        self.now_us() / 1_000
+        let since = moment::now().saturating_duration_since(self.started);
+        BEFORE_START_US / 1_000 + since.as_millis() as u64
     }
 
     fn now_us(&self) -> u64 {
@@ -161,7 +163,7 @@ impl World for RealWorld {
     }
 
     fn wall_ms(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = moment::wall().duration_since(UNIX_EPOCH);
         now.map_or(0, |since| since.as_millis() as u64)
     }
 

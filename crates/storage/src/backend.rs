@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::error::Error;
 
@@ -39,8 +40,8 @@ impl Op {
 /// Changes that are made together or not at all. Of several for one key the last counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In order.
-    pub ops: Vec<Op>,
+    /// In order. Most have one.
+    pub ops: SmallVec<[Op; 1]>,
 }
 
 impl Batch {

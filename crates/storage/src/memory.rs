@@ -317,10 +317,8 @@ mod tests {
         keys.sort();
         keys.dedup();
         for key in keys.iter().rev() {
-            let ops = vec![
-                Op::Put(key.clone(), key.clone()),
-                Op::Put(key.clone(), key.clone()),
-            ];
+            let put = Op::Put(key.clone(), key.clone());
+            let ops = [put.clone(), put].into_iter().collect();
             memory.apply(&Batch { ops }).unwrap();
         }
         let all: Vec<_> = memory
@@ -333,7 +331,7 @@ mod tests {
         assert_eq!(memory.stats().bytes, bytes as u64);
         for key in &keys {
             assert_eq!(memory.get(key).unwrap().as_ref(), Some(key));
-            let ops = vec![Op::Delete(key.clone())];
+            let ops = [Op::Delete(key.clone())].into();
             memory.apply(&Batch { ops }).unwrap();
             assert_eq!(memory.get(key).unwrap(), None);
         }

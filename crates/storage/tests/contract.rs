@@ -255,7 +255,7 @@ fn odd_keys_and_large_values_are_kept() {
             assert!(!again.fresh);
             check(&*again.backend);
             for (key, _) in &entries {
-                let ops = vec![Op::Delete(key.clone())];
+                let ops = [Op::Delete(key.clone())].into();
                 again.backend.apply(&Batch { ops }).unwrap();
             }
             assert!(again.backend.is_empty(&[], END).unwrap());

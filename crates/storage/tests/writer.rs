@@ -90,7 +90,7 @@ fn store_over(disk: &Handle, durability: Durability) -> (Arc<dyn Store>, Faults)
 fn put(key: &str, value: &str) -> Batch {
     let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
     Batch {
-        ops: vec![Op::Put(key, value)],
+        ops: [Op::Put(key, value)].into(),
     }
 }
 
@@ -287,7 +287,7 @@ fn a_full_disk_takes_deletes_that_wait_beside_puts() {
     hold(&disk, &*store, &told);
     disk.0.is_full.store(true, Ordering::SeqCst);
     submit(&*store, &told, "a", false);
-    let ops = vec![Op::Delete(Bytes::from("old"))];
+    let ops = [Op::Delete(Bytes::from("old"))].into();
     store.submit(Job {
         batch: Batch { ops },
         sync: false,

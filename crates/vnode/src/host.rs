@@ -261,7 +261,7 @@ impl Host {
                     role,
                     within_ms,
                 };
-                self.command_from_afar(self.parked(from, route, command, body));
+                self.command_from_afar(from, route, command, body);
             }
             Message::Answer { id, answer, body } => match asking_copy(id) {
                 Some(copy) => self.to_copy(copy, from, Message::Answer { id, answer, body }),

@@ -53,6 +53,11 @@ pub trait Handler: Send + Sync + 'static {
     /// `from` said this. Clients' messages come here too, and of theirs only those that they may send.
     fn message(&self, from: &PeerInfo, envelope: Envelope);
 
+    /// Messages came together: `tell` calls [`Handler::message`] for one after the other. To be called once.
+    fn together(&self, tell: &mut dyn FnMut()) {
+        tell();
+    }
+
     /// `name` could not be connected to, or the connection was lost. `undelivered`, in order: what is known never to
     /// have left. Called again for what is sent within the back-off; after it a send tries anew.
     fn unreachable(&self, name: &NodeName, undelivered: Vec<Envelope>);

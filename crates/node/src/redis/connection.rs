@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rkv_resp::command::{by_text, find};
 use rkv_resp::{Command, CommandError, Name, Reply, Request, RequestParser};
+use rkv_server::moment;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -171,6 +172,7 @@ impl Connection {
 
     /// Begins what came, as far as there is room, and writes what may leave.
     fn turn(&mut self) -> Turn {
+        let _held = moment::hold();
         self.pipeline.look_at_the_clock();
         self.pipeline.settle(&mut self.output);
         for _ in 0..TURN {

@@ -130,7 +130,11 @@ impl Actor {
 
     fn ask_service(&mut self, cx: &Cx<'_>, command: Command, body: Bytes) -> Decision {
         let holding = &self.holding;
-        let held = |key: &Bytes| holding.get_to_write(cx.store, key);
+        let writes = !matches!(command, Command::Get { .. });
+        let held = |key: &Bytes| match writes {
+            true => holding.get_to_write(cx.store, key),
+            false => holding.get(cx.store, key),
+        };
         let context = Context {
             node: cx.view.me(),
             partition: self.id.partition,

@@ -24,47 +24,41 @@ pub(super) struct Parked {
 }
 
 impl Host {
-    pub(super) fn parked(
+    pub(super) fn command_from_afar(
         &self,
         from: &NodeName,
         route: Route,
         command: Command,
         body: Bytes,
-    ) -> Parked {
-        Parked {
-            from: from.clone(),
-            until_ms: self.world.now_ms() + u64::from(route.within_ms),
-            route,
-            command,
-            body,
-        }
-    }
-
-    pub(super) fn command_from_afar(&self, asked: Parked) {
+    ) {
         let view = self.view.load();
-        let route = &asked.route;
         let relayed = matches!(route.role, Role::Relayed(_));
         if !relayed && route.ring != view.id() {
             if route.ring.supersedes(&view.id()) {
-                return self.park(asked);
+                return self.park(Parked {
+                    from: from.clone(),
+                    until_ms: self.world.now_ms() + u64::from(route.within_ms),
+                    route,
+                    command,
+                    body,
+                });
             }
             let answer = Answer::NotOwner(view.id());
-            return self.answer_afar(&asked.from, route.id, answer, Bytes::new());
+            return self.answer_afar(from, route.id, answer, Bytes::new());
         }
         let service = route.service;
         let partition = view.ring().partition_of(route.slot);
         let copy = CopyId { service, partition };
         if self.desk(copy).is_none() {
             let answer = no_such_service(service);
-            return self.answer_afar(&asked.from, route.id, answer, Bytes::new());
+            return self.answer_afar(from, route.id, answer, Bytes::new());
         }
-        let within_ms = asked.until_ms.saturating_sub(self.world.now_ms());
         let asked = Asked {
-            to: ReplyTo::Remote(asked.from, route.id),
+            to: ReplyTo::Remote(from.clone(), route.id),
             role: route.role,
-            command: asked.command,
-            body: asked.body,
-            within_ms: u32::try_from(within_ms).unwrap_or(u32::MAX),
+            command,
+            body,
+            within_ms: route.within_ms,
         };
         self.tell(copy, Event::Command(asked));
     }
@@ -93,9 +87,11 @@ impl Host {
     pub(super) fn unpark(&self) {
         let parked = std::mem::take(&mut *self.parked.lock());
         let now_ms = self.world.now_ms();
-        for asked in parked {
+        for mut asked in parked {
             if asked.until_ms > now_ms {
-                self.command_from_afar(asked);
+                let within_ms = asked.until_ms - now_ms;
+                asked.route.within_ms = u32::try_from(within_ms).unwrap_or(u32::MAX);
+                self.command_from_afar(&asked.from, asked.route, asked.command, asked.body);
             }
         }
     }

@@ -111,25 +111,12 @@ impl Connection<'_> {
     ) -> Ending {
         let mut held = Held::default();
         loop {
-            let cut = self.config.faults.is_deaf_to(&peer.name);
-            loop {
-                let frame = match decoder.next(&mut buffer) {
-                    Ok(Some(frame)) => frame,
-                    Ok(None) => break,
-                    Err(error) => return error.into(),
-                };
-                match frame.kind() {
-                    _ if cut => {}
-                    Kind::Beat => {}
-                    Kind::Message | Kind::Plain => match frame.into_message() {
-                        Ok(envelope) if peer.may_say(&envelope.message) => {
-                            self.hand_on(peer, envelope, &mut held);
-                        }
-                        Ok(_) => return FrameError::NotAClients.into(),
-                        Err(error) => return error.into(),
-                    },
-                    Kind::Handshake => return FrameError::OutOfPlace(Kind::Handshake).into(),
-                }
+            let mut taken = Ok(());
+            self.handler.together(&mut || {
+                taken = self.take_in(&mut decoder, &mut buffer, peer, &mut held);
+            });
+            if let Err(error) = taken {
+                return error.into();
             }
             decoder.room(&mut buffer);
             let read = match held.due() {
@@ -149,6 +136,32 @@ impl Connection<'_> {
                 Err(error) => return error.into(),
             }
         }
+    }
+
+    /// Hands on what has wholly come.
+    fn take_in(
+        &self,
+        decoder: &mut Decoder,
+        buffer: &mut BytesMut,
+        peer: &PeerInfo,
+        held: &mut Held,
+    ) -> Result<(), FrameError> {
+        let is_cut = self.config.faults.is_deaf_to(&peer.name);
+        while let Some(frame) = decoder.next(buffer)? {
+            match frame.kind() {
+                _ if is_cut => {}
+                Kind::Beat => {}
+                Kind::Message | Kind::Plain => {
+                    let envelope = frame.into_message()?;
+                    if !peer.may_say(&envelope.message) {
+                        return Err(FrameError::NotAClients);
+                    }
+                    self.hand_on(peer, envelope, held);
+                }
+                Kind::Handshake => return Err(FrameError::OutOfPlace(Kind::Handshake)),
+            }
+        }
+        Ok(())
     }
 
     fn hand_on(&self, peer: &PeerInfo, envelope: Envelope, held: &mut Held) {
