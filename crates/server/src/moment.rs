@@ -1,44 +1,28 @@
-//! This file answers: what time is it, for all that happens together?
+//! This file answers: what does the wall clock say, for all that happens together?
 //!
-//! A clock is read in some 20 ns, and a write that three nodes store would read theirs twenty times. What came in one read of
-//! a socket is carried out in a fraction of a millisecond, so one reading is enough for all of it. Whatever measures
-//! how long something takes reads the clock itself.
+//! A clock is read in some 20 ns, and a write that three nodes store would read theirs a dozen times. What came in one read of a
+//! socket is carried out in a fraction of a millisecond, so one reading is enough for all of it. Only of the wall clock, which
+//! may jump anyway: the monotonic one must not go back, and of two threads one could hold it while the other goes on.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
-/// One reading of both clocks.
-#[derive(Clone, Copy)]
-struct Moment {
-    now: Instant,
-    wall: SystemTime,
-}
+thread_local!(static HELD: Cell<Option<SystemTime>> = const { Cell::new(None) });
 
-impl Moment {
-    fn read() -> Moment {
-        Moment {
-            now: Instant::now(),
-            wall: SystemTime::now(),
-        }
-    }
-}
-
-thread_local!(static HELD: Cell<Option<Moment>> = const { Cell::new(None) });
-
-/// While this lives, its thread goes by one reading of the clocks. Not to be kept over an await.
+/// While this lives, its thread goes by one reading of the wall clock. Not to be kept over an await.
 #[must_use]
 pub struct Held {
     /// What was held before.
-    before: Option<Moment>,
+    before: Option<SystemTime>,
     /// It stays on its thread.
     here: PhantomData<*const ()>,
 }
 
-/// Reads the clocks for all that this thread does until [`Held`] is dropped. Within another one: goes on with that one's.
+/// Reads the clock for all that this thread does until [`Held`] is dropped. Within another one: goes on with that one's.
 pub fn hold() -> Held {
     let before = HELD.get();
-    HELD.set(Some(before.unwrap_or_else(Moment::read)));
+    HELD.set(Some(before.unwrap_or_else(SystemTime::now)));
     Held {
         before,
         here: PhantomData,
@@ -51,37 +35,32 @@ impl Drop for Held {
     }
 }
 
-/// Now, monotonic.
-pub(crate) fn now() -> Instant {
-    HELD.get().map_or_else(Instant::now, |held| held.now)
-}
-
-/// Now by the wall.
+/// Unix time.
 pub(crate) fn wall() -> SystemTime {
-    HELD.get().map_or_else(SystemTime::now, |held| held.wall)
+    HELD.get().unwrap_or_else(SystemTime::now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Waits until the clock has gone on.
-    fn later_than(moment: Instant) {
-        while Instant::now() <= moment {
+    /// Waits until the clock shows something else.
+    fn pass(moment: SystemTime) {
+        while SystemTime::now() == moment {
             std::hint::spin_loop();
         }
     }
 
-    /// Lost without it: a thread whose time stands still for good, or goes back.
+    /// Lost without it: a thread whose time stands still for good.
     #[test]
     fn time_stands_while_it_is_held_and_no_longer() {
         let held = hold();
-        let (moment, wall) = (now(), super::wall());
-        later_than(moment);
-        assert_eq!((now(), super::wall()), (moment, wall));
+        let moment = wall();
+        pass(moment);
+        assert_eq!(wall(), moment);
         drop(hold());
-        assert_eq!(now(), moment, "the outer one is held still");
+        assert_eq!(wall(), moment, "the outer one is held still");
         drop(held);
-        assert!(now() > moment);
+        assert_ne!(wall(), moment);
     }
 }

@@ -154,8 +154,7 @@ impl RealWorld {
 
 impl World for RealWorld {
     fn now_ms(&self) -> u64 {
-        let since = moment::now().saturating_duration_since(self.started);
-        BEFORE_START_US / 1_000 + since.as_millis() as u64
+        self.now_us() / 1_000
     }
 
     fn now_us(&self) -> u64 {
