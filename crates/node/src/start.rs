@@ -13,30 +13,45 @@ use rkv_quorum::policy::Defaults;
 use rkv_ring::{Addresses, NodeName, PartitionCount};
 use rkv_server::{Node, Settings, Switches};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::config::{Config, Secret};
 use crate::http::{self, FaultsHandle, Http, NodeState, Patience, Watched};
 use crate::process;
-use crate::redis::{self, RedisConfig};
+use crate::redis::{self, RedisConfig, Threads};
 
 /// How long a stop waits for requests under way.
 const FINISH: Duration = Duration::from_secs(6);
 /// How long a node that the cluster let go still answers, so that its clients hear of it.
 const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Runs one node until it is told to stop.
 pub(crate) fn run(config: Config, faults: bool) -> anyhow::Result<()> {
     config.check_doors()?;
     process::raise_open_files(u64::from(config.limits.connections));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("rkv")
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(serve(config, faults))
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Half of the cores for what comes one by one, the clients' and the peers' own work taking the rest.
+    let node = runtime("rkv", cores.div_ceil(2))?;
+    let pipelines = runtime("rkv-pipelines", cores)?;
+    let threads = Threads {
+        calls: node.handle().clone(),
+        pipelines: pipelines.handle().clone(),
+    };
+    node.block_on(serve(config, threads, faults))
 }
 
-async fn serve(config: Config, faults: bool) -> anyhow::Result<()> {
+fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = builder
+        .enable_all()
+        .worker_threads(threads)
+        .thread_name(name)
+        .build();
+    built.with_context(|| format!("cannot start the {threads} threads of {name}"))
+}
+
+async fn serve(config: Config, threads: Threads, faults: bool) -> anyhow::Result<()> {
     let Listeners {
         redis: redis_listener,
         peer,
@@ -78,6 +93,7 @@ async fn serve(config: Config, faults: bool) -> anyhow::Result<()> {
         redis_listener,
         node.engine().clone(),
         redis_config,
+        threads,
         stopped,
     ));
     state.set_ready();

@@ -26,6 +26,7 @@ use super::server::{Admitted, FREE_BYTES};
 use super::session::Session;
 use super::slots::Manner;
 use super::strings::write_of;
+use super::threads::{self, Habit, Habits, Moving};
 use super::{expire, own};
 
 /// Requests (and keys of one request) in a turn; then replies leave, and other connections have their turn.
@@ -59,6 +60,7 @@ pub(super) struct Connection {
     arriving: Pace,
     /// The replies that the socket does not take.
     leaving: Pace,
+    habits: Habits,
 }
 
 /// How a turn ended.
@@ -103,17 +105,27 @@ impl Connection {
             is_refused: false,
             arriving: Pace::default(),
             leaving: Pace::default(),
+            habits: Habits::default(),
         }
     }
 
-    /// Goes on until the client leaves, breaks the protocol, or the node stops.
-    pub(super) async fn run(mut self, mut stream: TcpStream) {
+    /// How its client sends its requests.
+    pub(super) fn habit(&self) -> Habit {
+        self.habits.now()
+    }
+
+    /// Goes on until the client leaves, breaks the protocol, or the node stops; or until it is to go on elsewhere.
+    pub(super) async fn run(mut self, mut stream: TcpStream) -> Option<Moving> {
+        let habit = self.habit();
         while !self.admitted.client.is_killed() {
             let turn = self.turn();
             if self.flush(&stream).is_err() {
-                return;
+                return None;
             }
             self.tell(turn);
+            if self.habit() != habit && turn == Turn::Idle {
+                return self.leave(stream);
+            }
             let has_room = turn == Turn::Full && !self.pipeline.is_full(self.output.len());
             if turn == Turn::More || has_room {
                 tokio::task::yield_now().await;
@@ -127,12 +139,22 @@ impl Connection {
                 News::Read(0) => self.is_ended = true,
                 News::Read(bytes) => self.read(bytes),
                 News::Stop => self.close(),
-                News::Over => return,
+                News::Over => return None,
             }
         }
         if stream.shutdown().await.is_ok() && self.is_refused {
             // Whether it takes the error in time is its own affair.
             let _ = tokio::time::timeout(LINGER, discard(&mut stream)).await;
+        }
+        None
+    }
+
+    /// Lets go of these threads.
+    fn leave(self, stream: TcpStream) -> Option<Moving> {
+        let connection = self;
+        match stream.into_std() {
+            Ok(stream) => Some(Moving { connection, stream }),
+            Err(error) => threads::lost(&error),
         }
     }
 
@@ -432,6 +454,7 @@ impl Connection {
         if is_owed {
             self.arriving.begin(Instant::now());
         }
+        self.habits.came(self.pipeline.counted.commands);
         if self.pipeline.counted.commands > 0 {
             let mut shown = self.admitted.client.shown.lock();
             shown.last = self.pipeline.now();

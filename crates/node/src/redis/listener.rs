@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::connection::Connection;
 use super::server::{RedisConfig, Server};
+use super::threads::{Moving, Threads};
 
 /// A peer that has been silent for so long is asked whether it is still there; one whose machine is gone does not
 /// answer, and its connection ends.
@@ -29,6 +30,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     engine: Arc<Engine>,
     config: RedisConfig,
+    threads: Threads,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let unknown = || SocketAddr::from(([0, 0, 0, 0], 0));
@@ -40,11 +42,11 @@ pub(crate) async fn serve(
             biased;
             // The guard that it gives is not held over an await.
             () = async { drop(shutdown.wait_for(|stop| *stop).await) } => break,
-            Some(ended) = connections.join_next() => look_at(ended),
+            Some(ended) = connections.join_next() => look_at(ended, &threads, &mut connections),
             accepted = listener.accept() => match accepted {
                 Ok((stream, addr)) => {
                     if let Some(connection) = admit(&server, &stream, addr) {
-                        connections.spawn(connection.run(stream));
+                        connections.spawn_on(connection.run(stream), &threads.calls);
                     } else {
                         turn_away(stream);
                     }
@@ -59,7 +61,7 @@ pub(crate) async fn serve(
     drop(listener);
     server.stop();
     while let Some(ended) = connections.join_next().await {
-        look_at(ended);
+        look_at(ended, &threads, &mut connections);
     }
 }
 
@@ -84,8 +86,15 @@ fn turn_away(stream: TcpStream) {
     }
 }
 
-fn look_at(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!("a redis connection ended by a fault of ours: {error}");
+/// A connection has ended where it ran.
+fn look_at(
+    ended: Result<Option<Moving>, JoinError>,
+    threads: &Threads,
+    connections: &mut JoinSet<Option<Moving>>,
+) {
+    match ended {
+        Ok(None) => {}
+        Ok(Some(moving)) => threads.take_in(moving, connections),
+        Err(error) => tracing::error!("a redis connection ended by a fault of ours: {error}"),
     }
 }

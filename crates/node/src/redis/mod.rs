@@ -4,8 +4,8 @@
 //! connection asks of one key takes effect in the order in which it was asked; whatever a client sends, or does not
 //! read, costs a bounded amount of memory and ends no connection but its own.
 //!
-//! In the order in which a request passes: [`listener`] takes the connection · [`connection`] drives it · [`session`]
-//! what is known of its client ([`credentials`] who it is) · [`operation`] what a command asks of one key, by family:
+//! In the order in which a request passes: [`listener`] takes the connection · [`threads`] where it runs ·
+//! [`connection`] drives it · [`session`] what is known of its client ([`credentials`] who it is) · [`operation`] what a command asks of one key, by family:
 //! [`strings`], [`look`], [`expire`], [`own`], [`about_key`] and [`wait`]; [`many`] requests of several keys, [`keyspace`] of
 //! all · [`pipeline`] what is under way: [`lanes`] in which order it takes effect, [`inbox`] where
 //! answers come in, [`slots`] in which order they go out · [`output`] the bytes on their way; [`pace`] how slow
@@ -43,8 +43,10 @@ mod stats;
 mod strings;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod wait;
 
 pub(crate) use listener::serve;
 pub(crate) use metrics::RedisFigures;
 pub(crate) use server::RedisConfig;
+pub(crate) use threads::Threads;

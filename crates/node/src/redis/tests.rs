@@ -19,11 +19,13 @@ use rkv_vnode::{Beginning, Fault, Host, Service, Settings, World};
 use rkv_wire::message::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{RedisConfig, serve};
+use super::{RedisConfig, Threads, serve};
 
+mod habits;
 mod slow;
 
 /// A world with nobody else in it.
@@ -109,6 +111,17 @@ struct Running {
 }
 
 async fn start(kind: BackendKind, config: RedisConfig, bounds: Bounds) -> Running {
+    let here = Handle::current();
+    start_on(here, kind, config, bounds).await
+}
+
+/// The same, and what pipelines runs on other threads.
+async fn start_on(
+    pipelines: Handle,
+    kind: BackendKind,
+    config: RedisConfig,
+    bounds: Bounds,
+) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let opened = rkv_storage::open(kind, folder.path()).unwrap();
     let interval = Duration::from_millis(20);
@@ -122,7 +135,12 @@ async fn start(kind: BackendKind, config: RedisConfig, bounds: Bounds) -> Runnin
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let served = tokio::spawn(serve(listener, engine(store, bounds), config, stopped));
+    let threads = Threads {
+        calls: Handle::current(),
+        pipelines,
+    };
+    let engine = engine(store, bounds);
+    let served = tokio::spawn(serve(listener, engine, config, threads, stopped));
     Running {
         addr,
         stop,

@@ -1,0 +1,54 @@
+//! This file answers: what becomes of a connection whose client begins to pipeline, and of one that no longer does?
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::*;
+
+/// Threads that nothing else runs on.
+fn threads() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
+}
+
+/// Sends so many writes, each with a read behind it, together until a connection runs on `pipelines`, or none does. Every
+/// reply is looked at.
+async fn ask_until(client: &mut Client, pairs: usize, pipelines: &Handle, is_there: bool) {
+    let ends = Instant::now() + Duration::from_secs(60);
+    let mut last = 0;
+    while (pipelines.metrics().num_alive_tasks() > 0) != is_there {
+        assert!(Instant::now() < ends, "{pairs} pairs together: {is_there}");
+        let numbers = last + 1..=last + pairs;
+        let lines = numbers.clone().map(|n| format!("SET k {n}\nGET k\n"));
+        let expected = numbers.flat_map(|n| ["+OK".to_owned(), format!("'{n}'")]);
+        let expected: Vec<String> = expected.collect();
+        assert_eq!(client.say(&lines.collect::<String>()).await, expected);
+        last += pairs;
+    }
+}
+
+/// Lost without it: a connection that moves to other threads loses requests or replies on the way, or never moves back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_runs_where_its_habit_belongs() {
+    for kind in [BackendKind::Memory, BackendKind::Fjall] {
+        let runtime = threads();
+        let pipelines = runtime.handle().clone();
+        let (config, bounds) = (RedisConfig::default(), Bounds::default());
+        let running = start_on(pipelines.clone(), kind, config, bounds).await;
+        let (mut client, mut other) = (running.client().await, running.client().await);
+        for _ in 0..2 {
+            ask_until(&mut client, 20, &pipelines, true).await;
+            assert_eq!(other.say("PING").await, ["+PONG"]);
+            ask_until(&mut client, 1, &pipelines, false).await;
+        }
+        // A server that stops waits for one on other threads too, and what it asked for is answered.
+        ask_until(&mut client, 20, &pipelines, true).await;
+        client.send("SET k last\nGET k").await;
+        assert_eq!(shown(&client.reply().await.unwrap()), "+OK");
+        running.stop.send_replace(true);
+        assert_eq!(shown(&client.reply().await.unwrap()), "'last'");
+        assert!(client.reply().await.is_none() && other.reply().await.is_none());
+        running.served.await.unwrap();
+        assert_eq!(pipelines.metrics().num_alive_tasks(), 0);
+        runtime.shutdown_background();
+    }
+}
