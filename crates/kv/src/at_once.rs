@@ -6,7 +6,7 @@
 //! [`Engine::get`] and [`Engine::put`].
 
 use bytes::Bytes;
-use rkv_quorum::object::Object;
+use rkv_quorum::object::{Object, Version};
 use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
 use rkv_ring::{NodeName, Preflist, Slot};
 use rkv_vnode::View;
@@ -24,8 +24,8 @@ const UNNUMBERED: RequestId = RequestId(0);
 impl Engine {
     /// What is held under `key`, by the keyspace's own n and r; `None`: nothing was asked yet.
     pub fn get_at_once(&self, keyspace: &Keyspace, key: &[u8]) -> Option<Option<Object>> {
-        self.may_read(key).ok()?;
         let view = self.host().view_now();
+        self.may_read(&view, key).ok()?;
         let policy = GetPolicy::new(
             &GetOptions::default(),
             &keyspace.defaults,
@@ -41,7 +41,8 @@ impl Engine {
         let key = keyspace.entry(slot, key);
         let route = self.route_at_once(slot, preflist, policy.timeout_ms);
         let command = Command::Get { key };
-        let answered = self.host().ask_at_once(route, command, Bytes::new());
+        let host = self.host();
+        let answered = host.ask_at_once(preflist.partition, route, command, Bytes::new());
         let object = match answered? {
             (Answer::Found, body) => Some(Object::decode(body).ok()?),
             (Answer::NotFound, _) => None,
@@ -61,10 +62,13 @@ impl Engine {
         body: &Bytes,
         at_ms: Option<u64>,
     ) -> bool {
-        if !self.host().store().is_volatile() || self.may_write(key, body.len()).is_err() {
+        if !self.host().store().is_volatile() {
             return false;
         }
         let view = self.host().view_now();
+        if self.may_write(&view, key, body.len()).is_err() {
+            return false;
+        }
         let policy = PutPolicy::new(
             &PutOptions::default(),
             &keyspace.defaults,
@@ -80,16 +84,13 @@ impl Engine {
             return false;
         }
         let key = keyspace.entry(slot, key);
-        let stamp = self.stamp();
-        let object = match at_ms {
-            None => Object::value(stamp, body.clone()),
-            Some(at_ms) => Object::value_until(stamp, body.clone(), at_ms),
-        };
+        let stamp = self.stamp(&view);
+        let encoded = Bytes::from(Version::of_value(stamp, at_ms).encode_with(body));
         let route = self.route_at_once(slot, preflist, policy.timeout_ms);
         let hint_for = Vec::new();
         let command = Command::Put { key, hint_for };
-        let encoded = Bytes::from(object.encode());
-        let answered = self.host().ask_at_once(route, command, encoded);
+        let host = self.host();
+        let answered = host.ask_at_once(preflist.partition, route, command, encoded);
         let is_stored = matches!(answered, Some((Answer::Stored, _)));
         if is_stored {
             self.ended_at_once(Op::Put, End::Ok, began_us);

@@ -9,7 +9,7 @@ use rkv_quorum::clock::Stamp;
 use rkv_quorum::object::{Kind, Object, Version};
 use rkv_ring::Partition;
 use rkv_storage::StoreKey;
-use rkv_vnode::{Context, Cut, Decision, Merged, Nature, Service, Vnode};
+use rkv_vnode::{Context, Cut, Decision, Known, Merged, Nature, Service, Vnode, Weighed};
 use rkv_wire::message::{Answer, Command, ServiceId};
 
 /// Its number.
@@ -58,36 +58,39 @@ impl KvVnode {
             && held_version.and_then(|v| v.stamp()) == incoming.stamp()
         {
             // The very write that is held: it came twice.
-            return Decision::Answer(Answer::Stored, Bytes::new());
+            return Decision::Held { key };
         }
         if let Some(floor) = floor {
             return Decision::Answer(Answer::Floor(floor), Bytes::new());
         }
-        let object = match flushed {
-            0 => object,
-            flushed => match Object::cut(&object, flushed) {
-                Some(object) => object,
+        let (object, incoming) = match flushed {
+            0 => (object, incoming),
+            flushed => match above(&object, flushed) {
+                Some(left) => left,
                 // A deadline for a value that a flush killed: there is nothing left to end.
-                None => return Decision::Answer(Answer::Stored, Bytes::new()),
+                None => return Decision::Held { key },
             },
         };
         if lacks_value(held_version.as_ref(), &incoming) {
             return Decision::Answer(Answer::NotFound, Bytes::new());
         }
-        let merged = match (held, held_version) {
-            (Some(held), Some(version)) if flushed == 0 => {
-                merge_held((&held, version), (&object, incoming))
-            }
-            (held, _) => merge(held.as_ref(), &object),
-        };
-        stored(key, merged)
+        stored(
+            key,
+            held.as_ref().map(|held| (held, held_version)),
+            (object, incoming),
+        )
     }
 
     fn repair(&self, cx: &Context<'_>, key: Bytes, object: Bytes) -> Decision {
-        match (cx.held)(&key) {
-            Ok(held) => stored(key, merge(held.as_ref(), &object)),
-            Err(error) => failed(error.to_string()),
-        }
+        let held = match (cx.held)(&key) {
+            Ok(held) => held,
+            Err(error) => return failed(error.to_string()),
+        };
+        let Ok(incoming) = Version::peek(&object) else {
+            return Decision::Held { key };
+        };
+        let held = held.as_ref().map(|held| (held, Version::peek(held).ok()));
+        stored(key, held, (object, incoming))
     }
 
     fn get(&self, cx: &Context<'_>, key: &Bytes) -> Decision {
@@ -117,14 +120,7 @@ impl Vnode for KvVnode {
     }
 
     fn nature(&self, entry: &[u8]) -> Nature {
-        let version = Version::peek(entry).ok();
-        Nature {
-            digest: version.map_or(0, |version| version.digest()),
-            newest: version.map_or(0, |version| version.newest()),
-            is_value: version.and_then(|version| version.kind()) == Some(Kind::Value),
-            ends_ms: version.and_then(|version| ends_ms(&version)),
-            trace_ms: version.and_then(|version| trace_ms(&version)),
-        }
+        nature(Version::peek(entry).ok().as_ref())
     }
 
     fn cut(&self) -> Cut {
@@ -146,6 +142,17 @@ impl Vnode for KvVnode {
         let mut object = Object::decode(entry.clone()).ok()?;
         let shrunk = object.shrink(wall_ms);
         shrunk.then(|| Bytes::from(object.encode()))
+    }
+}
+
+/// What the framework goes by of an object; `None`: of bytes that are none.
+fn nature(version: Option<&Version>) -> Nature {
+    Nature {
+        digest: version.map_or(0, Version::digest),
+        newest: version.map_or(0, Version::newest),
+        is_value: version.and_then(Version::kind) == Some(Kind::Value),
+        ends_ms: version.and_then(ends_ms),
+        trace_ms: version.and_then(trace_ms),
     }
 }
 
@@ -186,42 +193,64 @@ fn merge(held: Option<&Bytes>, incoming: &Bytes) -> Merged {
     let Ok(new) = Version::peek(incoming) else {
         return Merged::Unchanged;
     };
-    let Some(held) = held else {
-        return Merged::Changed(incoming.clone());
-    };
-    let Ok(old) = Version::peek(held) else {
-        return Merged::Changed(incoming.clone());
-    };
-    merge_held((held, old), (incoming, new))
+    let held = held.and_then(|held| Some((held, Version::peek(held).ok()?)));
+    match merge_held(held, (incoming, new)) {
+        Some((merged, _)) => Merged::Changed(merged.unwrap_or_else(|| incoming.clone())),
+        None => Merged::Unchanged,
+    }
 }
 
-/// The same of two whose versions are known.
-fn merge_held((held, old): (&Bytes, Version), (incoming, new): (&Bytes, Version)) -> Merged {
+/// The same of two whose versions are known: what is to be held then (`None`: what came) and its version, or nothing else than is.
+fn merge_held(
+    held: Option<(&Bytes, Version)>,
+    (incoming, new): (&Bytes, Version),
+) -> Option<(Option<Bytes>, Version)> {
+    let Some((held, old)) = held else {
+        return Some((None, new));
+    };
     if old.covers(&new) {
-        return Merged::Unchanged;
+        return None;
     }
     if new.covers(&old) {
-        return Merged::Changed(incoming.clone());
+        return Some((None, new));
     }
     let both = Object::decode(held.clone()).and_then(|mut both| {
         both.merge(&Object::decode(incoming.clone())?);
         Ok(both)
     });
-    match both {
-        Ok(both) => Merged::Changed(Bytes::from(both.encode())),
-        Err(_) => Merged::Unchanged,
-    }
+    both.ok()
+        .map(|both| (Some(Bytes::from(both.encode())), *both.version()))
 }
 
-/// What comes of a write that was merged into what is held.
-fn stored(key: Bytes, merged: Merged) -> Decision {
-    match merged {
-        Merged::Unchanged => Decision::Answer(Answer::Stored, Bytes::new()),
-        Merged::Changed(value) => Decision::Write {
-            key,
-            value,
-            answer: Answer::Stored,
-        },
+/// What is left of an object above a floor.
+fn above(object: &Bytes, floor: u64) -> Option<(Bytes, Version)> {
+    let left = Object::cut(object, floor)?;
+    let version = Version::peek(&left).ok()?;
+    Some((left, version))
+}
+
+/// What comes of an object that is merged into what is held.
+fn stored(
+    key: Bytes,
+    held: Option<(&Bytes, Option<Version>)>,
+    (object, incoming): (Bytes, Version),
+) -> Decision {
+    let known = held.and_then(|(held, version)| Some((held, version?)));
+    let Some((merged, version)) = merge_held(known, (&object, incoming)) else {
+        return Decision::Held { key };
+    };
+    let weighed = |(held, version): (&Bytes, Option<Version>)| Weighed {
+        bytes: held.len(),
+        nature: nature(version.as_ref()),
+    };
+    Decision::Write {
+        key,
+        value: merged.unwrap_or(object),
+        answer: Answer::Stored,
+        known: Some(Known {
+            held: held.map(weighed),
+            nature: nature(Some(&version)),
+        }),
     }
 }
 
@@ -290,6 +319,7 @@ mod tests {
         let decode = |bytes: Bytes| Object::decode(bytes).unwrap();
         match KvVnode.handle_command(&cx, command, Bytes::from(incoming.encode())) {
             Decision::Answer(answer, _) => (answer, held.clone().map(decode)),
+            Decision::Held { .. } => (Answer::Stored, held.clone().map(decode)),
             Decision::Write { value, answer, .. } => (answer, Some(decode(value))),
         }
     }

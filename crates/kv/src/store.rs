@@ -14,7 +14,7 @@ use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
 use rkv_quorum::put::Draft;
 use rkv_quorum::{Get, Put};
 use rkv_ring::{NodeName, Partition, Preflist, Slot};
-use rkv_vnode::Fault;
+use rkv_vnode::{Fault, View};
 use rkv_wire::message::{Answer, Command, CopyState, ServiceId};
 
 use crate::at_once::is_alone;
@@ -85,8 +85,9 @@ impl Engine {
             Write::Value { body, .. } | Write::ValueKeepingDeadline { body } => body.len(),
             Write::Delete => 0,
         };
-        let checked = self.may_write(key, length).and_then(|()| {
-            let ring_n = self.view().ring().replicas;
+        let view = self.host().view_now();
+        let checked = self.may_write(&view, key, length).and_then(|()| {
+            let ring_n = view.ring().replicas;
             Ok(PutPolicy::new(options, &keyspace.defaults, ring_n)?)
         });
         let policy = match checked {
@@ -100,7 +101,9 @@ impl Engine {
                 return self.put_keeping_deadline(keyspace, key, body, policy, done);
             }
         };
-        self.start_put(keyspace, key, (draft, self.stamp()), policy, done);
+        let stamp = self.stamp(&view);
+        drop(view);
+        self.start_put(keyspace, key, (draft, stamp), policy, done);
     }
 
     pub(crate) fn start_put(
@@ -177,7 +180,7 @@ impl Engine {
                 let live = version.filter(|version| version.is_live(wall_ms));
                 let at_ms = live.and_then(|version| version.ends_ms());
                 let draft = Draft::Value { body, at_ms };
-                let stamp = engine.stamp();
+                let stamp = engine.stamp(&engine.host().view_now());
                 engine.start_put(&space, &name, (draft, stamp), policy, done);
             }
             Err(error) => done(Err(error)),
@@ -194,7 +197,7 @@ impl Engine {
         done: Done<Result<GetOutcome, KvError>>,
     ) {
         let view = self.view();
-        let checked = self.may_read(key).and_then(|()| {
+        let checked = self.may_read(&view, key).and_then(|()| {
             let ring_n = view.ring().replicas;
             Ok(GetPolicy::new(options, &keyspace.defaults, ring_n)?)
         });
@@ -239,11 +242,11 @@ impl Engine {
         timeout_ms: u64,
         done: Done<Result<Vec<ReplicaView>, KvError>>,
     ) {
-        if let Err(error) = self.may_read(key) {
+        let view = self.view();
+        if let Err(error) = self.may_read(&view, key) {
             return done(Err(error));
         }
         let (slot, key) = keyspace.locate(key);
-        let view = self.view();
         let preflist = view.preflist(view.ring().partition_of(slot)).clone();
         let wall_ms = self.wall_ms();
         let count = preflist.places.len();
@@ -325,7 +328,7 @@ impl Engine {
             .ask(&place.node, question, self.now(), tell);
     }
 
-    pub(crate) fn may_read(&self, key: &[u8]) -> Result<(), KvError> {
+    pub(crate) fn may_read(&self, view: &View, key: &[u8]) -> Result<(), KvError> {
         let most = self.bounds().key_bytes;
         if key.is_empty() || key.len() > most {
             return Err(KvError::Key {
@@ -333,15 +336,15 @@ impl Engine {
                 most,
             });
         }
-        if !self.host().view_now().serves() {
+        if !view.serves() {
             return Err(KvError::NotServing);
         }
         Ok(())
     }
 
     /// Whether this node may coordinate a write of a value of so many bytes.
-    pub(crate) fn may_write(&self, key: &[u8], length: usize) -> Result<(), KvError> {
-        self.may_read(key)?;
+    pub(crate) fn may_write(&self, view: &View, key: &[u8], length: usize) -> Result<(), KvError> {
+        self.may_read(view, key)?;
         let most = self.bounds().value_bytes;
         if length > most {
             return Err(KvError::Value { length, most });
@@ -373,9 +376,9 @@ impl Engine {
     }
 
     /// A stamp for a write that begins now: above every floor, also where that is ahead of this node's clock.
-    pub(crate) fn stamp(&self) -> Stamp {
+    pub(crate) fn stamp(&self, view: &View) -> Stamp {
         let stamp = self.clock().now(self.wall_ms());
-        let floor = self.host().view_now().floors().highest();
+        let floor = view.floors().highest();
         if stamp.time > floor {
             stamp
         } else {

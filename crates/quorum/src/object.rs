@@ -84,6 +84,28 @@ impl Version {
         parse(encoded).map(|(version, _)| version)
     }
 
+    /// Of a value that is written at once with its deadline, if it has one.
+    pub fn of_value(stamp: Stamp, at_ms: Option<u64>) -> Version {
+        Version {
+            value: Some((stamp, Kind::Value)),
+            deadline: at_ms.map(|at_ms| Deadline {
+                at_ms: Some(at_ms),
+                stamp,
+                of: stamp,
+            }),
+        }
+    }
+
+    /// An object of this version and this body, as [`Object::encode`] writes it.
+    pub fn encode_with(&self, body: &[u8]) -> Vec<u8> {
+        let mut head = Head::default();
+        self.write_head(&mut head);
+        let mut out = Vec::with_capacity(head.len + body.len());
+        out.extend_from_slice(head.bytes());
+        out.extend_from_slice(body);
+        out
+    }
+
     /// The stamp of the value register.
     pub fn stamp(&self) -> Option<Stamp> {
         self.value.map(|(stamp, _)| stamp)
@@ -150,7 +172,9 @@ impl Version {
 
     /// A deadline for a value that a newer one replaced is forgotten: it could never be in force again.
     fn without_obsolete(mut self) -> Version {
-        self.deadline = self.deadline.filter(|d| Some(d.of) >= self.stamp());
+        if self.deadline.is_some_and(|d| Some(d.of) < self.stamp()) {
+            self.deadline = None;
+        }
         self
     }
 
@@ -256,26 +280,14 @@ pub struct Object {
 impl Object {
     /// A value without a deadline.
     pub fn value(stamp: Stamp, body: Bytes) -> Object {
-        let value = Some((stamp, Kind::Value));
-        Object {
-            version: Version {
-                value,
-                deadline: None,
-            },
-            body,
-        }
+        let version = Version::of_value(stamp, None);
+        Object { version, body }
     }
 
     /// A value that ends at `at_ms`, both written at once.
     pub fn value_until(stamp: Stamp, body: Bytes, at_ms: u64) -> Object {
-        let deadline = Deadline {
-            at_ms: Some(at_ms),
-            stamp,
-            of: stamp,
-        };
-        let mut object = Object::value(stamp, body);
-        object.version.deadline = Some(deadline);
-        object
+        let version = Version::of_value(stamp, Some(at_ms));
+        Object { version, body }
     }
 
     /// A deletion.
@@ -376,12 +388,7 @@ impl Object {
 
     /// The bytes that are stored and sent.
     pub fn encode(&self) -> Vec<u8> {
-        let mut head = Head::default();
-        self.version.write_head(&mut head);
-        let mut out = Vec::with_capacity(head.len + self.body.len());
-        out.extend_from_slice(head.bytes());
-        out.extend_from_slice(&self.body);
-        out
+        self.version.encode_with(&self.body)
     }
 
     /// Reads what [`Object::encode`] wrote; the body stays a slice of `encoded`. Untrusted bytes give an error.

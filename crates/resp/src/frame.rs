@@ -290,6 +290,11 @@ impl RequestParser {
         buffer: &[u8],
         error: ProtocolError,
     ) -> Result<Option<i64>, ProtocolError> {
+        if let Some((number, bytes)) = short_line(&buffer[self.at..]) {
+            self.at += bytes;
+            self.searched = self.at;
+            return Ok(Some(number));
+        }
         let from = self.searched.max(self.at);
         let found = memchr(b'\r', &buffer[from..]).map(|i| from + i);
         let end = found.unwrap_or(buffer.len());
@@ -314,6 +319,28 @@ impl RequestParser {
         self.state = State::Start;
         // a request of many arguments shall not leave its memory with an idle connection
         self.arguments = SmallVec::new();
+    }
+}
+
+/// The number of a line of up to three digits, as most have, and what the line takes, type byte and end included.
+fn short_line(line: &[u8]) -> Option<(i64, usize)> {
+    let number = |digits: &[u8]| {
+        let digits = digits.iter().map(|digit| i64::from(digit - b'0'));
+        digits.fold(0, |number, digit| 10 * number + digit)
+    };
+    match line {
+        [_, digits @ b'0'..=b'9', b'\r', b'\n', ..] => Some((number(&[*digits]), 4)),
+        [_, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => Some((number(&[*a, *b]), 5)),
+        [
+            _,
+            a @ b'1'..=b'9',
+            b @ b'0'..=b'9',
+            c @ b'0'..=b'9',
+            b'\r',
+            b'\n',
+            ..,
+        ] => Some((number(&[*a, *b, *c]), 6)),
+        _ => None,
     }
 }
 

@@ -50,14 +50,28 @@ impl StoreKey {
     /// The store key of `key`. `space` is one of entries, not [`Space::Meta`].
     pub fn entry(space: Space, service: u8, slot: u16, keyspace: u32, key: &[u8]) -> Bytes {
         debug_assert_ne!(space, Space::Meta, "meta entries have names, not slots");
-        let mut bytes = BytesMut::with_capacity(HEADER_BYTES + key.len());
-        bytes.put_u8(space as u8);
-        bytes.put_u8(service);
-        bytes.put_u16(slot);
-        bytes.put_u32(keyspace);
-        bytes.put_slice(&hash_of(key));
-        bytes.put_slice(key);
-        bytes.freeze()
+        let ([high, low], [a, b, c, d]) = (slot.to_be_bytes(), keyspace.to_be_bytes());
+        let [h0, h1, h2, h3, h4, h5] = hash_of(key);
+        let header: [u8; HEADER_BYTES] = [
+            space as u8,
+            service,
+            high,
+            low,
+            a,
+            b,
+            c,
+            d,
+            h0,
+            h1,
+            h2,
+            h3,
+            h4,
+            h5,
+        ];
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + key.len());
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(key);
+        Bytes::from(bytes)
     }
 
     /// The store key of what the node notes under `name`.

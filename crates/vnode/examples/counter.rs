@@ -56,6 +56,7 @@ impl Vnode for Counter {
                 key,
                 value: value.into(),
                 answer,
+                known: None,
             },
             _ => Decision::Answer(answer, Bytes::new()),
         }

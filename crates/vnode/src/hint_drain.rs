@@ -254,19 +254,19 @@ impl HintDrain {
                 if let Some(entry) = holding.above(&data_key, entry)
                     && let Merged::Changed(merged) = vnode.merge(held.as_ref(), &entry)
                 {
-                    writes.push((data_key, Some(merged)));
+                    writes.push(Write::put(data_key, merged));
                 }
             }
             if holding.get(cx.store, &sent.key)? != Some(sent.raw) {
                 continue;
             }
             if sent.absent.is_empty() {
-                writes.push((sent.key, None));
+                writes.push(Write::delete(sent.key));
             } else {
                 let mut rest = sent.hint;
                 rest.head.ring = Some(cx.view.id());
                 rest.head.missing = sent.absent;
-                writes.push((sent.key, Some(rest.encode())));
+                writes.push(Write::put(sent.key, rest.encode()));
             }
         }
         if begins_again {

@@ -10,7 +10,6 @@ mod count;
 mod floors;
 mod tree;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -21,15 +20,46 @@ use rkv_wire::message::{CopyId, Span, Sum, Totals};
 use crate::actor::Effect;
 use crate::hint::Addressed;
 use crate::mask::Mask;
-use crate::vnode::{Cut, Vnode};
+use crate::vnode::{Cut, Known, Nature, Vnode, Weighed};
 
 use count::{Tally, earlier, newest_of_hint, note_newest};
 
 /// At most this many writes of one copy are under way; one more is answered with BUSY.
 pub const MAILBOX: usize = 4096;
 
-/// A store key and what to hold under it from now on; `None`: nothing.
-pub type Write = (Bytes, Option<Bytes>);
+/// What to hold under a store key from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The store key.
+    pub key: Bytes,
+    /// The entry; `None`: nothing.
+    pub value: Option<Bytes>,
+    /// What is known of the entry and of what is held: of one that a vnode decided on.
+    known: Option<Known>,
+}
+
+impl Write {
+    /// Hold `value` under `key`; `None`: nothing.
+    pub fn new(key: Bytes, value: Option<Bytes>) -> Write {
+        let known = None;
+        Write { key, value, known }
+    }
+
+    /// Hold this.
+    pub fn put(key: Bytes, value: Bytes) -> Write {
+        Write::new(key, Some(value))
+    }
+
+    /// Hold nothing.
+    pub fn delete(key: Bytes) -> Write {
+        Write::new(key, None)
+    }
+
+    /// The same, where it is known what that changes.
+    pub fn knowing(self, known: Option<Known>) -> Write {
+        Write { known, ..self }
+    }
+}
 
 /// A copy to read: what it holds and what that means.
 #[derive(Clone, Copy)]
@@ -74,8 +104,6 @@ pub struct Holding {
     drops: BTreeSet<u64>,
     /// Set when a write failed, so that what the totals counted is not there, or when there is another reason for doubt.
     miscounted: bool,
-    /// The entry read last, so that a write that follows its read does not read again.
-    recent: RefCell<Option<(Bytes, Option<Bytes>)>>,
 }
 
 impl Holding {
@@ -97,7 +125,6 @@ impl Holding {
             mask: Mask::new(cut),
             drops: BTreeSet::new(),
             miscounted: false,
-            recent: RefCell::new(None),
         }
     }
 
@@ -242,13 +269,6 @@ impl Holding {
         Ok(value.and_then(|value| self.mask.see(key, value)))
     }
 
-    /// The same, remembered for the write that may follow.
-    pub fn get_to_write(&self, store: &dyn Store, key: &Bytes) -> Result<Option<Bytes>, Error> {
-        let value = self.get(store, key)?;
-        *self.recent.borrow_mut() = Some((key.clone(), value.clone()));
-        Ok(value)
-    }
-
     /// Entries of `from..to` in key order, at most about `entries` and `bytes` of them.
     pub fn page(
         &self,
@@ -302,8 +322,8 @@ impl Holding {
         Ok(Page { entries, next })
     }
 
-    /// Sends writes (`None`: delete) on their way as one batch and counts them; the effect carries the number that
-    /// comes back when they have landed.
+    /// Sends writes on their way as one batch and counts them; the effect carries the number that comes back when they have
+    /// landed.
     pub fn write(
         &mut self,
         store: &dyn Store,
@@ -317,15 +337,16 @@ impl Holding {
         let volatile = store.is_volatile();
         let mut batch = Batch::default();
         let mut keys = Vec::new();
-        for (key, value) in writes {
-            self.recount(store, vnode, &key, value.as_ref());
-            match &value {
-                Some(value) => batch.put(key.clone(), value.clone()),
-                None => batch.delete(key.clone()),
-            }
+        for write in writes {
+            self.recount(store, vnode, &write);
+            let Write { key, value, .. } = write;
             if !volatile {
-                self.leaving.insert(key.clone(), (token, value));
-                keys.push(key);
+                self.leaving.insert(key.clone(), (token, value.clone()));
+                keys.push(key.clone());
+            }
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
             }
         }
         if !keys.is_empty() {
@@ -336,45 +357,64 @@ impl Holding {
         token
     }
 
-    fn recount(
-        &mut self,
-        store: &dyn Store,
-        vnode: &dyn Vnode,
-        key: &Bytes,
-        value: Option<&Bytes>,
-    ) {
-        let space = StoreKey::space_of(key);
-        if space != Some(Space::Data) && space != Some(Space::Hint) {
-            return;
+    fn recount(&mut self, store: &dyn Store, vnode: &dyn Vnode, write: &Write) {
+        match StoreKey::space_of(&write.key) {
+            Some(Space::Data) => self.recount_entry(store, vnode, write),
+            Some(Space::Hint) => self.recount_hint(store, vnode, write),
+            Some(Space::Meta | Space::Foreign) | None => {}
         }
-        let held = match self.recent.borrow_mut().take() {
-            Some((recent, held)) if recent == *key => Ok(held),
-            _ => self.get(store, key),
+    }
+
+    fn recount_entry(&mut self, store: &dyn Store, vnode: &dyn Vnode, write: &Write) {
+        let key = &write.key;
+        let weighed = |entry: Bytes| Weighed {
+            bytes: entry.len(),
+            nature: vnode.nature(&entry),
         };
+        let look = || self.get(store, key).map(|held| held.map(weighed));
+        let held = match write.known {
+            Some(known) => Ok(known.held),
+            None => look(),
+        };
+        debug_assert!(held.is_err() || look() == held, "what is known is so");
         let Ok(held) = held else {
             self.miscounted = true;
             return;
         };
-        if space == Some(Space::Hint) {
-            if let Some(held) = held {
-                self.hints.remove(key, &held);
-            }
-            if let Some(value) = value {
-                self.hints.add(key, value);
-                let newest = newest_of_hint(value.clone(), vnode);
-                note_newest(&mut self.newest, key, newest);
-            }
-            return;
-        }
         if let Some(held) = held {
-            self.tally.remove(key, &held, vnode);
+            self.tally.remove(key, &held);
         }
-        if let Some(value) = value {
-            let nature = self.tally.add(key, value, vnode);
-            self.note_end(nature.ends_ms);
-            self.note_trace(nature.trace_ms);
-            self.has_unstamped |= nature.newest == 0;
-            note_newest(&mut self.newest, key, nature.newest);
+        if let Some(value) = &write.value {
+            let bytes = value.len();
+            let known = write.known.map(|known| known.nature);
+            let nature = known.unwrap_or_else(|| vnode.nature(value));
+            debug_assert_eq!(nature, vnode.nature(value), "what is known is so");
+            self.tally.add(key, &Weighed { bytes, nature });
+            self.note(key, &nature);
+        }
+    }
+
+    /// An entry of this nature is there from now on.
+    fn note(&mut self, key: &[u8], nature: &Nature) {
+        self.note_end(nature.ends_ms);
+        self.note_trace(nature.trace_ms);
+        self.has_unstamped |= nature.newest == 0;
+        note_newest(&mut self.newest, key, nature.newest);
+    }
+
+    fn recount_hint(&mut self, store: &dyn Store, vnode: &dyn Vnode, write: &Write) {
+        let key = &write.key;
+        let Ok(held) = self.get(store, key) else {
+            self.miscounted = true;
+            return;
+        };
+        if let Some(held) = held {
+            self.hints.remove(key, &held);
+        }
+        if let Some(value) = &write.value {
+            self.hints.add(key, value);
+            let newest = newest_of_hint(value.clone(), vnode);
+            note_newest(&mut self.newest, key, newest);
         }
     }
 
@@ -421,7 +461,6 @@ impl Holding {
     pub fn drop_all(&mut self, space: Space, effects: &mut Vec<Effect>) -> u64 {
         self.last_token += 1;
         let token = self.last_token;
-        self.recent.take();
         let (start, end) = self.range(space);
         let gone: Vec<Bytes> = self
             .leaving

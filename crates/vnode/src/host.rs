@@ -202,19 +202,17 @@ impl Host {
         mine
     }
 
-    /// The same where the answer is there when this returns: the vnode is idle and waits for nothing. `None`: that is not
-    /// so, and nothing has happened.
+    /// The same of a vnode of `partition`, that of the slot by the route's ring, where the answer is there when this returns:
+    /// the vnode is idle and waits for nothing. `None`: that is not so, and nothing has happened.
     pub fn ask_at_once(
         &self,
+        partition: Partition,
         route: Route,
         command: Command,
         body: Bytes,
     ) -> Option<(Answer, Bytes)> {
-        let view = self.view.load();
         let service = route.service;
-        let partition = view.ring().partition_of(route.slot);
-        let desk = self.desk(CopyId { service, partition });
-        let desk = desk.filter(|_| route.ring == view.id())?;
+        let desk = self.desk(CopyId { service, partition })?;
         let asked = Asked {
             to: ReplyTo::Here,
             role: route.role,
@@ -222,7 +220,7 @@ impl Host {
             body,
             within_ms: route.within_ms,
         };
-        self.run_at_once(desk, asked)
+        self.run_at_once(desk, route.ring, asked)
     }
 
     /// Whether entries that a node brings, in this life of its folder, may be merged: a member's, and those of one who was removed

@@ -45,5 +45,5 @@ pub use phase::Phase;
 pub use router::Router;
 pub use settings::{Limits, Settings};
 pub use view::View;
-pub use vnode::{Context, Cut, Decision, Merged, Nature, Service, Vnode};
+pub use vnode::{Context, Cut, Decision, Known, Merged, Nature, Service, Vnode, Weighed};
 pub use world::World;

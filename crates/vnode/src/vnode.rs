@@ -41,6 +41,12 @@ pub struct Context<'a> {
 pub enum Decision {
     /// Answer at once; the body goes with it.
     Answer(Answer, Bytes),
+    /// What the command would have held is held already under `key`: answer [`Answer::Stored`] when that is as durable as
+    /// the configuration promises, for it may be on its way still.
+    Held {
+        /// A store key of this service and partition.
+        key: Bytes,
+    },
     /// Hold `value` under `key` from now on, and answer when it is as durable as the configuration promises.
     Write {
         /// A store key of this service and partition.
@@ -49,7 +55,27 @@ pub enum Decision {
         value: Bytes,
         /// Said when it is stored.
         answer: Answer,
+        /// What the service found out of both entries; `None`: they are looked at anew to be counted.
+        known: Option<Known>,
     },
+}
+
+/// An entry and the one in whose place it comes, as far as they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// What [`Context::held`] gave for the key; `None`: nothing.
+    pub held: Option<Weighed>,
+    /// Of the entry that is to be held.
+    pub nature: Nature,
+}
+
+/// What counts of an entry that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weighed {
+    /// Bytes of the entry, without its key.
+    pub bytes: usize,
+    /// The rest.
+    pub nature: Nature,
 }
 
 /// What came of a merge.

@@ -78,14 +78,11 @@ impl Actor {
             ..
         } = asked;
         let (key, hint_for) = match &command {
-            Command::Put { key, hint_for } => (Some(key.clone()), hint_for.clone()),
-            Command::Get { key } | Command::Repair { key } => (Some(key.clone()), Vec::new()),
+            Command::Put { key, hint_for } => (Some(key), hint_for.clone()),
+            Command::Get { key } | Command::Repair { key } => (Some(key), Vec::new()),
             _ => (None, Vec::new()),
         };
-        if key
-            .as_ref()
-            .is_some_and(|key| !self.holding.is_place_of(key))
-        {
+        if key.is_some_and(|key| !self.holding.is_place_of(key)) {
             return answer(to, bad_key(), effects);
         }
         let body = match &command {
@@ -99,26 +96,30 @@ impl Actor {
             || role != Role::Owner
             || cx.settings.fault == Fault::EmptiedCopyVotes;
         match self.ask_service(cx, command, body) {
-            Decision::Write { key, value, answer } => {
+            Decision::Write {
+                key,
+                value,
+                answer,
+                known,
+            } => {
                 let due = Due {
                     to,
                     answer,
                     until_ms,
                 };
-                self.write_and_answer(cx, Some(key), Some(value), &hint_for, due, effects);
+                let write = Write::put(key, value).knowing(known);
+                self.write_and_answer(cx, write, &hint_for, due, effects);
             }
-            Decision::Answer(Answer::Stored, _) => {
-                // Held already, perhaps on its way to the disk or to the target: the answer waits for both.
+            Decision::Held { key } => {
+                // Perhaps on its way to the disk or to the target: the answer waits for both.
                 // A forwarding copy holds what its target may lack, also when their session is gone.
-                let at_rest = key
-                    .as_ref()
-                    .is_some_and(|key| !self.holding.is_leaving(key));
+                let at_rest = !self.holding.is_leaving(&key);
                 let alone = self.giving.out.is_none() && self.gate_without_session().is_none();
                 if at_rest && hint_for.is_empty() && alone {
                     return answer(to, Answer::Stored, effects);
                 }
                 let due = Due::stored(to, until_ms);
-                self.write_and_answer(cx, key, None, &hint_for, due, effects);
+                self.answer_when_held(cx, &key, &hint_for, due, effects);
             }
             Decision::Answer(Answer::Found | Answer::NotFound, body) if !counts => {
                 let answer = Answer::CatchingUp;
@@ -130,11 +131,7 @@ impl Actor {
 
     fn ask_service(&mut self, cx: &Cx<'_>, command: Command, body: Bytes) -> Decision {
         let holding = &self.holding;
-        let writes = !matches!(command, Command::Get { .. });
-        let held = |key: &Bytes| match writes {
-            true => holding.get_to_write(cx.store, key),
-            false => holding.get(cx.store, key),
-        };
+        let held = |key: &Bytes| holding.get(cx.store, key);
         let context = Context {
             node: cx.view.me(),
             partition: self.id.partition,
@@ -147,37 +144,53 @@ impl Actor {
         self.vnode.handle_command(&context, command, body)
     }
 
-    /// Writes the value (`None`: what is held is on its way already) with the hints that came along, and answers when
-    /// all has landed, and the target of a move has it.
+    /// Writes an entry with the hints that came along, and answers when all has landed, and the target of a move has it.
     fn write_and_answer(
         &mut self,
         cx: &Cx<'_>,
-        key: Option<Bytes>,
-        value: Option<Bytes>,
+        write: Write,
         hint_for: &[NodeName],
         due: Due,
         effects: &mut Vec<Effect>,
     ) {
         let mut writes: SmallVec<[Write; 2]> = SmallVec::new();
-        let mut gate = None;
-        if let Some(key) = key.as_ref().filter(|_| !hint_for.is_empty()) {
-            match self.hint_of_key(cx, key, hint_for, value.as_ref()) {
+        if !hint_for.is_empty() {
+            match self.hint_of_key(cx, &write.key, hint_for, write.value.as_ref()) {
                 Ok(hint) => writes.push(hint),
                 Err(error) => return answer(due.to, failed(&error), effects),
             }
         }
-        if let (Some(key), Some(value)) = (key, value) {
-            self.last_write_ms = cx.now_ms;
-            gate = self.forward(&key, &value, effects);
-            writes.push((key, Some(value)));
-        } else if let Some(out) = self.giving.out.as_ref().filter(|out| out.is_open()) {
-            gate = Some(Gate {
-                session: out.session,
-                forward: out.forwards_sent(),
-            });
-        }
+        self.last_write_ms = cx.now_ms;
+        let value = write.value.as_ref();
+        let gate = value.and_then(|value| self.forward(&write.key, value, effects));
         let gate = gate.or_else(|| self.gate_without_session());
+        writes.push(write);
         self.write(cx, writes, false, Then::Answer(due, gate), effects);
+    }
+
+    /// The same of an entry that is on its way already.
+    fn answer_when_held(
+        &mut self,
+        cx: &Cx<'_>,
+        key: &Bytes,
+        hint_for: &[NodeName],
+        due: Due,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut hint = None;
+        if !hint_for.is_empty() {
+            match self.hint_of_key(cx, key, hint_for, None) {
+                Ok(write) => hint = Some(write),
+                Err(error) => return answer(due.to, failed(&error), effects),
+            }
+        }
+        let out = self.giving.out.as_ref().filter(|out| out.is_open());
+        let gate = out.map(|out| Gate {
+            session: out.session,
+            forward: out.forwards_sent(),
+        });
+        let gate = gate.or_else(|| self.gate_without_session());
+        self.write(cx, hint, false, Then::Answer(due, gate), effects);
     }
 }
 

@@ -52,7 +52,7 @@ impl Actor {
 
     /// Forwards what was merged here from a peer.
     pub(super) fn forward_all(&mut self, writes: &[Write], effects: &mut Vec<Effect>) {
-        for (key, value) in writes {
+        for Write { key, value, .. } in writes {
             if let Some(value) = value {
                 self.forward(key, value, effects);
             }

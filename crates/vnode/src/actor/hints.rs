@@ -82,10 +82,10 @@ impl Actor {
                     answer,
                     until_ms,
                 };
-                let writes = vec![(hint_key, Some(hint.encode()))];
+                let writes = vec![Write::put(hint_key, hint.encode())];
                 self.write(cx, writes, false, Then::Answer(due, None), effects);
             }
-            Decision::Answer(Answer::Stored, _) => {
+            Decision::Held { .. } => {
                 let due = Due::stored(to, until_ms);
                 self.write(cx, Vec::new(), false, Then::Answer(due, None), effects);
             }
@@ -140,7 +140,7 @@ impl Actor {
                 }
             }
         }
-        Ok((hint_key, Some(hint.encode())))
+        Ok(Write::put(hint_key, hint.encode()))
     }
 
     fn hint_of_entry(
@@ -157,7 +157,7 @@ impl Actor {
         if let Merged::Changed(merged) = self.vnode.merge(hint.entry.as_ref(), entry) {
             hint.entry = Some(merged);
         }
-        Ok((hint_key, Some(hint.encode())))
+        Ok(Write::put(hint_key, hint.encode()))
     }
 
     fn hint_at(&self, cx: &Cx<'_>, hint_key: &Bytes) -> Result<Option<Hint>, Error> {

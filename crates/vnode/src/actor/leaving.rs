@@ -133,7 +133,7 @@ impl Actor {
             let data_key = StoreKey::respace(&key, Space::Data);
             hint.entry = self.holding.get(cx.store, &data_key)?;
             let kept = hint.entry.is_some().then(|| hint.encode());
-            writes.push((key, kept));
+            writes.push(Write::new(key, kept));
         }
         Ok(writes)
     }

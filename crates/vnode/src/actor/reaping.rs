@@ -23,6 +23,7 @@ use rkv_storage::Space;
 use super::writes::{self, Then};
 use super::{Actor, Cx, Effect, QuietAt};
 use crate::fault::Fault;
+use crate::holding::Write;
 use crate::phase::Phase;
 
 /// What one tick looks at, at most.
@@ -170,7 +171,7 @@ impl Actor {
             match nature.trace_ms {
                 Some(at_ms) if at_ms <= ripe_ms => {
                     self.reaped = self.reaped.max(nature.newest);
-                    writes.push((key, None));
+                    writes.push(Write::delete(key));
                 }
                 trace_ms => self.holding.note_trace(trace_ms),
             }

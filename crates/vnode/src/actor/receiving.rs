@@ -346,7 +346,7 @@ impl Actor {
                 writes.insert(key, merged);
             }
         }
-        Ok(writes.into_iter().map(|(k, v)| (k, Some(v))).collect())
+        Ok(writes.into_iter().map(|(k, v)| Write::put(k, v)).collect())
     }
 
     /// What was taken in is stored: the source is told.

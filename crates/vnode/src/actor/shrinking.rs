@@ -10,6 +10,7 @@ use rkv_storage::Space;
 
 use super::writes::{self, Then};
 use super::{Actor, Cx, Effect};
+use crate::holding::Write;
 use crate::phase::Phase;
 
 /// What one tick looks at, at most.
@@ -74,7 +75,7 @@ impl Actor {
             match self.vnode.nature(&entry).ends_ms {
                 Some(at) if at <= ended_ms => {
                     let shrunk = self.vnode.shrunk(&entry, ended_ms);
-                    writes.extend(shrunk.map(|shrunk| (key, Some(shrunk))));
+                    writes.extend(shrunk.map(|shrunk| Write::put(key, shrunk)));
                 }
                 ends_ms => self.holding.note_end(ends_ms),
             }

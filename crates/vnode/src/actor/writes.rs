@@ -103,7 +103,7 @@ impl Actor {
             reaped: self.reaped,
         };
         let value = (*phase != Phase::Absent).then(|| record.encode());
-        (phase_key(self.id), value)
+        Write::new(phase_key(self.id), value)
     }
 
     /// Changes the phase and writes it down, synced; `then` follows when it is on disk.
@@ -122,9 +122,10 @@ impl Actor {
     /// Writes its phase down before the first event: what a restart decided is what the next one finds.
     pub(crate) fn write_phase(&self, store: &dyn Store) -> Result<(), Error> {
         let mut batch = Batch::default();
-        match self.record(&self.phase) {
-            (key, Some(value)) => batch.put(key, value),
-            (key, None) => batch.delete(key),
+        let Write { key, value, .. } = self.record(&self.phase);
+        match value {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
         }
         store.apply(&batch)
     }

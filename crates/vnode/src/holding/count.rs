@@ -10,7 +10,7 @@ use rkv_wire::message::Totals;
 use super::Holding;
 use super::tree::Tree;
 use crate::hint::{Addressed, Hint};
-use crate::vnode::{Nature, Vnode};
+use crate::vnode::{Vnode, Weighed};
 
 const COUNT_PAGE_ENTRIES: usize = 4096;
 const COUNT_PAGE_BYTES: usize = 4 << 20;
@@ -29,7 +29,8 @@ impl Holding {
                 let seen = self.mask.above(&key, stored.clone());
                 has_dead |= seen.as_ref() != Some(&stored);
                 if let Some(entry) = seen {
-                    let nature = tally.add(&key, &entry, vnode);
+                    let (bytes, nature) = (entry.len(), vnode.nature(&entry));
+                    tally.add(&key, &Weighed { bytes, nature });
                     first_end_ms = earlier(first_end_ms, nature.ends_ms);
                     oldest_trace_ms = earlier(oldest_trace_ms, nature.trace_ms);
                     has_unstamped |= nature.newest == 0;
@@ -49,7 +50,6 @@ impl Holding {
         has_dead |= self.count_hints(store, vnode)?;
         self.mask.set(has_dead);
         self.miscounted = false;
-        self.recent.take();
         Ok(())
     }
 
@@ -102,26 +102,24 @@ impl Tally {
     }
 
     /// One more.
-    pub(super) fn add(&mut self, key: &[u8], value: &[u8], vnode: &dyn Vnode) -> Nature {
-        let nature = vnode.nature(value);
-        self.live += u64::from(nature.is_value);
+    pub(super) fn add(&mut self, key: &[u8], entry: &Weighed) {
+        self.live += u64::from(entry.nature.is_value);
         let totals = &mut self.totals;
         totals.entries += 1;
-        totals.bytes += (key.len() + value.len()) as u64;
-        let hash = entry_hash(key, nature.digest);
+        totals.bytes += (key.len() + entry.bytes) as u64;
+        let hash = entry_hash(key, entry.nature.digest);
         totals.hash = totals.hash.wrapping_add(hash);
         self.tree.add(key, hash);
-        nature
     }
 
-    pub(super) fn remove(&mut self, key: &[u8], value: &[u8], vnode: &dyn Vnode) {
-        let nature = vnode.nature(value);
-        self.live = self.live.saturating_sub(u64::from(nature.is_value));
+    /// One less.
+    pub(super) fn remove(&mut self, key: &[u8], entry: &Weighed) {
+        self.live = self.live.saturating_sub(u64::from(entry.nature.is_value));
         let totals = &mut self.totals;
         totals.entries = totals.entries.saturating_sub(1);
-        let bytes = (key.len() + value.len()) as u64;
+        let bytes = (key.len() + entry.bytes) as u64;
         totals.bytes = totals.bytes.saturating_sub(bytes);
-        let hash = entry_hash(key, nature.digest);
+        let hash = entry_hash(key, entry.nature.digest);
         totals.hash = totals.hash.wrapping_sub(hash);
         self.tree.remove(key, hash);
     }

@@ -24,7 +24,6 @@ impl Holding {
     pub fn keep_to(&mut self, floors: &Floors, store: &dyn Store, vnode: &dyn Vnode) {
         self.mask.set_floors(floors.clone());
         self.mask.set(true);
-        self.recent.take();
         let mut newest = self.newest.iter();
         let all_dead = newest.all(|(keyspace, newest)| *newest <= floors.of(*keyspace));
         let counted = if all_dead && !self.has_unstamped {
@@ -79,9 +78,9 @@ impl Holding {
                     .get(store, &StoreKey::respace(&key, Space::Data))?
                     .is_none();
             if says_nothing {
-                writes.push((key, None));
+                writes.push(Write::delete(key));
             } else if seen.as_ref() != Some(&stored) {
-                writes.push((key, seen));
+                writes.push(Write::new(key, seen));
             }
         }
         Ok((writes, page.next))

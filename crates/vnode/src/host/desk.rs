@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use rkv_ring::{NodeName, Partition};
+use rkv_ring::{NodeName, Partition, RingId};
 use rkv_storage::{Error, Job};
 use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId};
 use smallvec::SmallVec;
@@ -79,6 +79,8 @@ pub(super) struct Running {
 /// What came of a step, to be handed on when no lock is held.
 #[derive(Default)]
 pub(super) struct Outbox {
+    /// The answer to whoever runs the step.
+    here: Option<(Answer, Bytes)>,
     answers: SmallVec<[(ReplyTo, Answer, Bytes); 1]>,
     ready: Vec<(Partition, u32, NodeName)>,
     broken: Vec<(Partition, u32)>,
@@ -89,6 +91,23 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    fn answer(&mut self, to: ReplyTo, answer: Answer, body: Bytes) {
+        match to {
+            ReplyTo::Here => self.here = Some((answer, body)),
+            to => self.answers.push((to, answer, body)),
+        }
+    }
+
+    /// Whether there is nothing to hand on.
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+            && self.ready.is_empty()
+            && self.broken.is_empty()
+            && self.pulls.is_empty()
+            && self.warnings.is_empty()
+            && self.freed == 0
+    }
+
     /// The answer to a request, if it is there.
     pub(super) fn take_answer(&mut self, asked: &ReplyTo) -> Option<(Answer, Bytes)> {
         let at = self.answers.iter().position(|(to, ..)| to == asked)?;
@@ -152,7 +171,7 @@ impl Host {
                 };
                 if let Err(to) = desk.leave(event) {
                     self.figures.turned_away();
-                    outbox.answers.push((to, Answer::Busy, Bytes::new()));
+                    outbox.answer(to, Answer::Busy, Bytes::new());
                     return;
                 }
                 continue;
@@ -204,22 +223,28 @@ impl Host {
         self.note_restless(desk, &actor);
     }
 
-    /// Runs a command whose answer is there when that ends: nobody is with the actor, and neither a disk nor another node
-    /// is waited for. `None`: that is not so, and nothing has happened.
-    pub(super) fn run_at_once(&self, desk: &Desk, asked: Asked) -> Option<(Answer, Bytes)> {
+    /// Runs a command whose answer is there when that ends: nobody is with the actor, neither a disk nor another node is waited
+    /// for, and the ring is the one that it came by. `None`: that is not so, and nothing has happened.
+    pub(super) fn run_at_once(
+        &self,
+        desk: &Desk,
+        ring: RingId,
+        asked: Asked,
+    ) -> Option<(Answer, Bytes)> {
         let is_read = matches!(asked.command, Command::Get { .. });
         if !is_read && !self.store.is_volatile() {
             return None;
         }
         let mut actor = desk.actor.try_lock()?;
         let view = self.view.load();
-        if !actor.answers_at_once(&view) || !desk.mailbox.lock().is_empty() {
+        let is_current = view.id() == ring && actor.answers_at_once(&view);
+        if !is_current || !desk.mailbox.lock().is_empty() {
             return None;
         }
         let mut outbox = Outbox::default();
         // Before what others leave meanwhile: that might begin a move, and the answer would wait for it.
         self.run(&view, &mut actor, Event::Command(asked), &mut outbox);
-        let answered = outbox.take_answer(&ReplyTo::Here);
+        let answered = outbox.here.take();
         self.note_restless(desk, &actor);
         drop(actor);
         self.serve_left(desk, &mut outbox);
@@ -317,7 +342,9 @@ impl Host {
             };
             actor.step(&cx, next, &mut effects);
             for effect in effects.drain(..) {
-                landed.extend(self.carry(actor.id, effect, outbox));
+                if let Some(at_once) = self.carry(actor.id, effect, outbox) {
+                    landed.push(at_once);
+                }
             }
         }
         actor.effects = effects;
@@ -353,7 +380,7 @@ impl Host {
                 let done = self.when_landed(copy, token);
                 self.store.drop_range(start, end, done);
             }
-            Effect::Answer { to, answer, body } => outbox.answers.push((to, answer, body)),
+            Effect::Answer { to, answer, body } => outbox.answer(to, answer, body),
             Effect::Send { to, message } => {
                 self.figures.leaves(&message);
                 self.world.send(&to, *message);
@@ -378,6 +405,9 @@ impl Host {
     /// Tells those above and those who asked what came of a step; and those who wait for a place of a transfer that one is
     /// free: the next begins now and not a tick later.
     pub(super) fn hand_on(&self, outbox: Outbox) {
+        if outbox.is_empty() {
+            return;
+        }
         let mut freed = outbox.freed;
         self.tell_on(outbox);
         while freed > 0 {
@@ -398,6 +428,7 @@ impl Host {
         let upward = self.upward();
         for (to, answer, body) in outbox.answers {
             match to {
+                // Whoever ran the step has taken it.
                 ReplyTo::Here => {}
                 ReplyTo::Local(id) => {
                     let me = self.view.load().me().clone();

@@ -41,11 +41,12 @@ impl Vnode for Largest {
         };
         let held = (cx.held)(&key).expect("a memory store reads");
         match self.merge(held.as_ref(), &body) {
-            Merged::Unchanged => Decision::Answer(Answer::Stored, Bytes::new()),
+            Merged::Unchanged => Decision::Held { key },
             Merged::Changed(value) => Decision::Write {
                 key,
                 value,
                 answer: Answer::Stored,
+                known: None,
             },
         }
     }
