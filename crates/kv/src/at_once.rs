@@ -9,9 +9,11 @@ use bytes::Bytes;
 use rkv_quorum::object::{Object, Version};
 use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
 use rkv_ring::{NodeName, Preflist, Slot};
+use rkv_storage::order::HEADER_BYTES;
 use rkv_vnode::View;
 use rkv_vnode::router::Route;
 use rkv_wire::message::{Answer, Command, RequestId, Role};
+use smallvec::SmallVec;
 
 use crate::engine::Engine;
 use crate::figures::{End, Op, SAMPLED, is_sampled};
@@ -21,11 +23,36 @@ use crate::replica::KV;
 /// No answer to a request of this number is ever awaited: its answer is in the call.
 const UNNUMBERED: RequestId = RequestId(0);
 
+/// Where a key lies, found out ahead of its request.
+#[derive(Debug)]
+pub struct Located {
+    slot: Slot,
+    entry: Bytes,
+}
+
+impl Located {
+    fn key(&self) -> &[u8] {
+        &self.entry[HEADER_BYTES..]
+    }
+}
+
 impl Engine {
+    /// Where `key` lies.
+    pub fn locate(&self, keyspace: &Keyspace, key: &[u8]) -> Located {
+        let (slot, entry) = keyspace.locate(key);
+        Located { slot, entry }
+    }
+
+    /// These keys are asked for in a moment, one after the other: what a store in memory holds of them is fetched meanwhile.
+    pub fn expect<'a>(&self, located: impl IntoIterator<Item = &'a Located>) {
+        let keys: SmallVec<[&Bytes; 32]> = located.into_iter().map(|l| &l.entry).collect();
+        self.host().store().expect(&keys);
+    }
+
     /// What is held under `key`, by the keyspace's own n and r; `None`: nothing was asked yet.
-    pub fn get_at_once(&self, keyspace: &Keyspace, key: &[u8]) -> Option<Option<Object>> {
+    pub fn get_at_once(&self, keyspace: &Keyspace, located: Located) -> Option<Option<Object>> {
         let view = self.host().view_now();
-        self.may_read(&view, key).ok()?;
+        self.may_read(&view, located.key()).ok()?;
         let policy = GetPolicy::new(
             &GetOptions::default(),
             &keyspace.defaults,
@@ -33,12 +60,11 @@ impl Engine {
         );
         let policy = policy.ok()?;
         let began_us = is_sampled().then(|| self.now_us());
-        let slot = Slot::of(key);
+        let Located { slot, entry: key } = located;
         let preflist = view.preflist(view.ring().partition_of(slot));
         if !is_alone(&view, preflist, policy.n) {
             return None;
         }
-        let key = keyspace.entry(slot, key);
         let route = self.route_at_once(slot, preflist, policy.timeout_ms);
         let command = Command::Get { key };
         let host = self.host();
@@ -58,7 +84,7 @@ impl Engine {
     pub fn put_at_once(
         &self,
         keyspace: &Keyspace,
-        key: &[u8],
+        located: Located,
         body: &Bytes,
         at_ms: Option<u64>,
     ) -> bool {
@@ -66,7 +92,7 @@ impl Engine {
             return false;
         }
         let view = self.host().view_now();
-        if self.may_write(&view, key, body.len()).is_err() {
+        if self.may_write(&view, located.key(), body.len()).is_err() {
             return false;
         }
         let policy = PutPolicy::new(
@@ -78,12 +104,11 @@ impl Engine {
             return false;
         };
         let began_us = is_sampled().then(|| self.now_us());
-        let slot = Slot::of(key);
+        let Located { slot, entry: key } = located;
         let preflist = view.preflist(view.ring().partition_of(slot));
         if !is_alone(&view, preflist, policy.n) {
             return false;
         }
-        let key = keyspace.entry(slot, key);
         let stamp = self.stamp(&view);
         let encoded = Bytes::from(Version::of_value(stamp, at_ms).encode_with(body));
         let route = self.route_at_once(slot, preflist, policy.timeout_ms);

@@ -26,6 +26,7 @@ pub mod per_thread;
 pub mod replica;
 pub mod store;
 
+pub use at_once::Located;
 pub use deadline::{Ended, Ending, When};
 pub use engine::{Bounds, Done, Engine, Heard, Surroundings};
 pub use error::KvError;

@@ -89,6 +89,12 @@ pub trait Backend: Send + Sync + 'static {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error>;
 
+    /// These keys are asked for in a moment: an engine in memory may bring nearer to the processor what it holds of them, that
+    /// of one key while that of another is on its way. It changes nothing.
+    fn expect(&self, keys: &[&Bytes]) {
+        let _ = keys;
+    }
+
     /// Makes all changes of `batch`, or none. They are visible on return, and to every scan together; a `get` that runs
     /// meanwhile may see one of them before the other. They may still be in the process: see [`Backend::push`].
     fn apply(&self, batch: &Batch) -> Result<(), Error>;

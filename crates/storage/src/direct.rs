@@ -30,6 +30,10 @@ impl Store for Direct {
         self.backend.get(key)
     }
 
+    fn expect(&self, keys: &[&Bytes]) {
+        self.backend.expect(keys);
+    }
+
     fn scan(&self, start: &[u8], end: &[u8]) -> Scan {
         self.backend.scan(start, end)
     }

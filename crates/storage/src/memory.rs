@@ -7,9 +7,10 @@
 //! What is put is copied into one piece, what is got is copied out of it: an entry costs little more than its bytes, and
 //! keeps no buffer alive that it was received in.
 //!
-//! Beside this file: `run` entries in order · `entry` one of them.
+//! Beside this file: `run` entries in order · `entry` one of them · `near` what is fetched before it is needed.
 
 mod entry;
+mod near;
 mod run;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,12 @@ impl Shard {
 
     fn get(&self, key: &Sought<'_>) -> Option<&Entry> {
         self.runs[self.find(key).ok()?].get(key)
+    }
+
+    fn expect(&self, key: &Sought<'_>, what: fn(&Run, &Sought<'_>)) {
+        if let Ok(at) = self.find(key) {
+            what(&self.runs[at], key);
+        }
     }
 
     fn put(&mut self, key: &Sought<'_>, value: &[u8]) {
@@ -197,6 +204,22 @@ impl Backend for Memory {
         let shard = self.shards[Memory::shard_of(key)].read();
         let held = shard.get(&Sought::new(key));
         Ok(held.map(|entry| Bytes::copy_from_slice(entry.value())))
+    }
+
+    /// Shards first, then the places of their entries, then the entries: each look finds what the one before asked for.
+    fn expect(&self, keys: &[&Bytes]) {
+        let shards = || keys.iter().map(|key| &self.shards[Memory::shard_of(key)]);
+        shards().for_each(near::fetch);
+        for (key, shard) in keys.iter().zip(shards()) {
+            if let Some(shard) = shard.try_read() {
+                shard.expect(&Sought::new(key), Run::expect_entries);
+            }
+        }
+        for (key, shard) in keys.iter().zip(shards()) {
+            if let Some(shard) = shard.try_read() {
+                shard.expect(&Sought::new(key), Run::expect_value);
+            }
+        }
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), Error> {

@@ -75,6 +75,11 @@ pub trait Store: Send + Sync + 'static {
     /// Drops a range behind all that is queued, and waits for it; else as [`Store::apply`].
     fn drop_now(&self, start: &[u8], end: &[u8]) -> Result<(), Error>;
 
+    /// See [`Backend::expect`].
+    fn expect(&self, keys: &[&Bytes]) {
+        let _ = keys;
+    }
+
     /// See [`Backend::take_damaged`].
     fn take_damaged(&self) -> Vec<Bytes> {
         Vec::new()

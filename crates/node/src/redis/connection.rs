@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rkv_resp::command::{by_text, find};
-use rkv_resp::{Command, CommandError, Name, Reply, Request, RequestParser};
+use rkv_resp::{Command, CommandError, Name, ProtocolError, Reply, Request, RequestParser};
 use rkv_server::moment;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::ahead::{Ahead, Known};
 use super::many::Each;
 use super::operation::Ask;
 use super::output::{Output, SLICES};
@@ -43,6 +44,7 @@ pub(super) struct Connection {
     admitted: Admitted,
     session: Session,
     parser: RequestParser,
+    ahead: Ahead,
     pipeline: Pipeline,
     input: BytesMut,
     /// What the next read asks for.
@@ -94,6 +96,7 @@ impl Connection {
         Connection {
             parser: RequestParser::new(session.limits()),
             pipeline: Pipeline::new(admitted.server.clone(), admitted.client.clone()),
+            ahead: Ahead::default(),
             session,
             admitted,
             input: BytesMut::new(),
@@ -205,8 +208,8 @@ impl Connection {
                 if self.closing.is_some() {
                     return Turn::Idle;
                 }
-                match self.parser.next(&mut self.input) {
-                    Ok(Some(request)) => self.carry_out(request),
+                match self.next_request() {
+                    Ok(Some(known)) => self.carry_out(known),
                     Ok(None) => return Turn::Idle,
                     Err(error) => self.refuse(error.reply()),
                 }
@@ -216,7 +219,15 @@ impl Connection {
         Turn::More
     }
 
-    fn carry_out(&mut self, request: Request) {
+    /// What a client that has yet to prove itself sends behind that is parsed by other limits, so not ahead.
+    fn next_request(&mut self) -> Result<Option<Known>, ProtocolError> {
+        let engine = &self.admitted.server.engine;
+        let engine = self.session.is_authenticated().then_some(&**engine);
+        self.ahead.next(&mut self.parser, &mut self.input, engine)
+    }
+
+    fn carry_out(&mut self, known: Known) {
+        let Known { request, located } = known;
         self.pipeline.counted.commands += 1;
         let manner = self.session.next_manner();
         let name = match self.named(&request) {
@@ -225,7 +236,8 @@ impl Connection {
         };
         let args = &request.args;
         let output = &mut self.output;
-        if self.pipeline.answer_at_once(manner, name, args, output) {
+        let pipeline = &mut self.pipeline;
+        if pipeline.answer_at_once(manner, name, args, located, output) {
             return;
         }
         self.pipeline.note(name, args);

@@ -15,6 +15,7 @@
 
 mod about_key;
 mod about_node;
+mod ahead;
 mod client;
 mod cluster;
 mod command_stats;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rkv_kv::Write;
+use rkv_kv::{Located, Write};
 use rkv_quorum::Object;
 use rkv_resp::{Args, Name, Reply};
 use xxhash_rust::xxh3::xxh3_64;
@@ -191,7 +191,8 @@ impl Pipeline {
             && self.in_flight == 0
         {
             let engine = &self.server.engine;
-            if engine.put_at_once(engine.default_keyspace(), &key, body, *at_ms) {
+            let keyspace = engine.default_keyspace();
+            if engine.put_at_once(keyspace, engine.locate(keyspace, &key), body, *at_ms) {
                 self.remember(&key);
                 return self.slots.ready(manner, Reply::OK);
             }
@@ -206,6 +207,7 @@ impl Pipeline {
         manner: Manner,
         name: Name,
         args: &Args,
+        located: Option<Located>,
         output: &mut Output,
     ) -> bool {
         if !self.is_empty() {
@@ -213,9 +215,10 @@ impl Pipeline {
         }
         let engine = &self.server.engine;
         let keyspace = engine.default_keyspace();
+        let locate = |key: &Bytes| located.unwrap_or_else(|| engine.locate(keyspace, key));
         let reply = match (name, &args[1..]) {
             (Name::Get, [key]) => {
-                let Some(object) = engine.get_at_once(keyspace, key) else {
+                let Some(object) = engine.get_at_once(keyspace, locate(key)) else {
                     return false;
                 };
                 let live = object.filter(|o| o.version().is_live_by(|| engine.wall_ms()));
@@ -223,7 +226,10 @@ impl Pipeline {
                 note_value(value.as_ref(), &mut self.value_bytes, &mut self.counted);
                 value.map_or(Reply::Null, Reply::Bulk)
             }
-            (Name::Set, [key, value]) if engine.put_at_once(keyspace, key, value, None) => {
+            (Name::Set, [key, value]) => {
+                if !engine.put_at_once(keyspace, locate(key), value, None) {
+                    return false;
+                }
                 self.remember(key);
                 Reply::OK
             }

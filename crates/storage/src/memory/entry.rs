@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 
+use super::near;
+
 /// Bytes of a key that a run keeps for its entries, and bytes that an entry has at hand.
 const PART_BYTES: usize = 8;
 /// What of a key is not in an entry's tail.
@@ -40,6 +42,12 @@ impl Entry {
         } else {
             *self = Entry::new(key, value);
         }
+    }
+
+    /// Has what is not at hand of it fetched, of a long one the beginning.
+    pub(super) fn expect(&self) {
+        const MOST_BYTES: usize = 256;
+        near::fetch_all(&self.tail[..self.tail.len().min(MOST_BYTES)]);
     }
 
     pub(super) fn head(&self) -> u64 {

@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use smallvec::{SmallVec, smallvec};
 
 use super::entry::{Entry, Sought};
+use super::near;
 
 /// Entries of a piece at most: just under 512 bytes, which allocators have a size for.
 const PIECE_ENTRIES: usize = 21;
@@ -95,6 +96,30 @@ impl Run {
     pub(super) fn get(&self, key: &Sought<'_>) -> Option<&Entry> {
         let (at, place) = self.find(key).ok()?;
         Some(&self.pieces[at].entries[place])
+    }
+
+    /// Has the piece fetched that the key is in.
+    pub(super) fn expect_entries(&self, key: &Sought<'_>) {
+        if let Some(piece) = self.likely(key) {
+            near::fetch_all(&piece.entries);
+        }
+    }
+
+    /// Has the entry fetched.
+    pub(super) fn expect_value(&self, key: &Sought<'_>) {
+        let mut entries = self
+            .likely(key)
+            .into_iter()
+            .flat_map(|piece| &piece.entries);
+        if let Some(entry) = entries.find(|entry| entry.head() == key.head) {
+            entry.expect();
+        }
+    }
+
+    /// The piece of the key, as far as numbers tell: no entry is looked into.
+    fn likely(&self, key: &Sought<'_>) -> Option<&Piece> {
+        let behind = self.pieces.partition_point(|piece| piece.least <= key.head);
+        self.pieces.get(behind.saturating_sub(1))
     }
 
     /// Holds the value under the key; how many bytes of key and value were held there before.
