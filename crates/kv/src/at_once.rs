@@ -44,9 +44,16 @@ impl Engine {
     }
 
     /// These keys are asked for in a moment, one after the other: what a store in memory holds of them is fetched meanwhile.
-    pub fn expect<'a>(&self, located: impl IntoIterator<Item = &'a Located>) {
-        let keys: SmallVec<[&Bytes; 32]> = located.into_iter().map(|l| &l.entry).collect();
-        self.host().store().expect(&keys);
+    pub fn expect<'a>(&self, located: impl Iterator<Item = &'a Located>) {
+        self.expect_keys(located.map(|located| &located.entry));
+    }
+
+    /// The same of store keys.
+    pub fn expect_keys<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) {
+        let keys: SmallVec<[&Bytes; 32]> = keys.collect();
+        if keys.len() > 1 {
+            self.host().store().expect(&keys);
+        }
     }
 
     /// What is held under `key`, by the keyspace's own n and r; `None`: nothing was asked yet.

@@ -2,15 +2,27 @@
 
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use rkv_kv::{Engine, Heard};
 use rkv_ring::NodeName;
 use rkv_wire::handshake::{PeerInfo, Role};
-use rkv_wire::message::{Envelope, Message};
+use rkv_wire::message::{Command, Envelope, Message};
 use rkv_wire::transport::Handler;
 
 use crate::clients::Clients;
 use crate::moment;
 use crate::world::RealWorld;
+
+/// The store key that a plain command is about.
+fn key_of(envelope: &Envelope) -> Option<&Bytes> {
+    match &envelope.message {
+        Message::Command { command, .. } => match command {
+            Command::Get { key } | Command::Put { key, .. } => Some(key),
+            _ => None,
+        },
+        _ => None,
+    }
+}
 
 /// What arrives by sockets, on its way to the engine.
 pub(crate) struct Inbox {
@@ -55,9 +67,14 @@ impl Handler for Inbox {
         }
     }
 
-    fn together(&self, tell: &mut dyn FnMut()) {
+    fn messages(&self, from: &PeerInfo, envelopes: Vec<Envelope>) {
         let _held = moment::hold();
-        tell();
+        if let Some(engine) = self.engine.upgrade() {
+            engine.expect_keys(envelopes.iter().filter_map(key_of));
+        }
+        for envelope in envelopes {
+            self.message(from, envelope);
+        }
     }
 
     fn unreachable(&self, name: &NodeName, undelivered: Vec<Envelope>) {

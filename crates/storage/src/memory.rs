@@ -350,6 +350,8 @@ mod tests {
             .map(|e| e.0)
             .collect();
         assert_eq!(all, keys);
+        let long = Bytes::from(vec![7; 1_000]);
+        memory.expect(&keys.iter().chain([&long]).collect::<Vec<_>>());
         let bytes: usize = keys.iter().map(|key| 2 * key.len()).sum();
         assert_eq!(memory.stats().bytes, bytes as u64);
         for key in &keys {

@@ -53,9 +53,11 @@ pub trait Handler: Send + Sync + 'static {
     /// `from` said this. Clients' messages come here too, and of theirs only those that they may send.
     fn message(&self, from: &PeerInfo, envelope: Envelope);
 
-    /// Messages came together: `tell` calls [`Handler::message`] for one after the other. To be called once.
-    fn together(&self, tell: &mut dyn FnMut()) {
-        tell();
+    /// `from` said these, and they came together. None is left: each is handed on to [`Handler::message`], in their order.
+    fn messages(&self, from: &PeerInfo, envelopes: Vec<Envelope>) {
+        for envelope in envelopes {
+            self.message(from, envelope);
+        }
     }
 
     /// `name` could not be connected to, or the connection was lost. `undelivered`, in order: what is known never to

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use super::{RedisConfig, Threads, serve};
 
+mod ahead;
 mod habits;
 mod slow;
 

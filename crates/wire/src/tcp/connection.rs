@@ -25,6 +25,8 @@ use crate::tcp::queue::{Queue, Taken};
 use crate::tcp::shake::Established;
 use crate::transport::Handler;
 
+/// Most messages handed on together.
+const TOGETHER: usize = 32;
 /// Most pieces given to one write.
 const PIECES: usize = 64;
 /// Most messages held back on a link that is slowed on purpose; beyond it nothing is read.
@@ -111,11 +113,7 @@ impl Connection<'_> {
     ) -> Ending {
         let mut held = Held::default();
         loop {
-            let mut taken = Ok(());
-            self.handler.together(&mut || {
-                taken = self.take_in(&mut decoder, &mut buffer, peer, &mut held);
-            });
-            if let Err(error) = taken {
+            if let Err(error) = self.take_in(&mut decoder, &mut buffer, peer, &mut held) {
                 return error.into();
             }
             decoder.room(&mut buffer);
@@ -146,6 +144,26 @@ impl Connection<'_> {
         peer: &PeerInfo,
         held: &mut Held,
     ) -> Result<(), FrameError> {
+        loop {
+            let mut came = Vec::new();
+            let decoded = self.decode(decoder, buffer, peer, &mut came);
+            if !came.is_empty() {
+                self.hand_on(peer, came, held);
+            }
+            if !decoded? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decodes some of what came; whether there may be more.
+    fn decode(
+        &self,
+        decoder: &mut Decoder,
+        buffer: &mut BytesMut,
+        peer: &PeerInfo,
+        came: &mut Vec<Envelope>,
+    ) -> Result<bool, FrameError> {
         let is_cut = self.config.faults.is_deaf_to(&peer.name);
         while let Some(frame) = decoder.next(buffer)? {
             match frame.kind() {
@@ -156,18 +174,25 @@ impl Connection<'_> {
                     if !peer.may_say(&envelope.message) {
                         return Err(FrameError::NotAClients);
                     }
-                    self.hand_on(peer, envelope, held);
+                    came.push(envelope);
+                    if came.len() == TOGETHER {
+                        return Ok(true);
+                    }
                 }
                 Kind::Handshake => return Err(FrameError::OutOfPlace(Kind::Handshake)),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
-    fn hand_on(&self, peer: &PeerInfo, envelope: Envelope, held: &mut Held) {
+    fn hand_on(&self, peer: &PeerInfo, came: Vec<Envelope>, held: &mut Held) {
         match self.config.faults.delay(&peer.name) {
-            None if held.is_empty() => self.handler.message(peer, envelope),
-            delay => held.push(envelope, Instant::now() + delay.unwrap_or_default()),
+            None if held.is_empty() => self.handler.messages(peer, came),
+            delay => {
+                let due = Instant::now() + delay.unwrap_or_default();
+                came.into_iter()
+                    .for_each(|envelope| held.push(envelope, due));
+            }
         }
     }
 
