@@ -16,10 +16,10 @@ use crate::world::RealWorld;
 /// The store key that a plain command is about.
 fn key_of(envelope: &Envelope) -> Option<&Bytes> {
     match &envelope.message {
-        Message::Command { command, .. } => match command {
-            Command::Get { key } | Command::Put { key, .. } => Some(key),
-            _ => None,
-        },
+        Message::Command {
+            command: Command::Get { key } | Command::Put { key, .. },
+            ..
+        } => Some(key),
         _ => None,
     }
 }

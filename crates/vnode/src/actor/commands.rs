@@ -7,7 +7,6 @@ use bytes::Bytes;
 use rkv_ring::NodeName;
 use rkv_storage::Error;
 use rkv_wire::message::{Answer, Command, Role};
-use smallvec::SmallVec;
 
 use super::forwarding::Gate;
 use super::writes::{Due, Then};
@@ -153,10 +152,10 @@ impl Actor {
         due: Due,
         effects: &mut Vec<Effect>,
     ) {
-        let mut writes: SmallVec<[Write; 2]> = SmallVec::new();
+        let mut hint = None;
         if !hint_for.is_empty() {
             match self.hint_of_key(cx, &write.key, hint_for, write.value.as_ref()) {
-                Ok(hint) => writes.push(hint),
+                Ok(write) => hint = Some(write),
                 Err(error) => return answer(due.to, failed(&error), effects),
             }
         }
@@ -164,8 +163,11 @@ impl Actor {
         let value = write.value.as_ref();
         let gate = value.and_then(|value| self.forward(&write.key, value, effects));
         let gate = gate.or_else(|| self.gate_without_session());
-        writes.push(write);
-        self.write(cx, writes, false, Then::Answer(due, gate), effects);
+        let then = Then::Answer(due, gate);
+        match hint {
+            Some(hint) => self.write(cx, [hint, write], false, then, effects),
+            None => self.write(cx, [write], false, then, effects),
+        }
     }
 
     /// The same of an entry that is on its way already.

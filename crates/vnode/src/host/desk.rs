@@ -176,7 +176,7 @@ impl Host {
                 }
                 continue;
             };
-            self.serve(desk, actor, event.take(), outbox);
+            self.serve(desk, actor, &mut event, outbox);
             if desk.mailbox.lock().is_empty() {
                 return;
             }
@@ -201,23 +201,28 @@ impl Host {
             let Some(actor) = desk.actor.try_lock() else {
                 return;
             };
-            self.serve(desk, actor, None, outbox);
+            self.serve(desk, actor, &mut None, outbox);
         }
     }
 
-    /// Runs what waits, then the event.
+    /// Runs what waits, then the event. Events are large: from here on they are taken where they lie.
     fn serve(
         &self,
         desk: &Desk,
         mut actor: MutexGuard<'_, Actor>,
-        mut event: Option<Event>,
+        event: &mut Option<Event>,
         outbox: &mut Outbox,
     ) {
         loop {
-            let next = desk.mailbox.lock().pop_front().or_else(|| event.take());
-            let Some(next) = next else {
-                break;
+            let mut left = desk.mailbox.lock().pop_front();
+            let next = if left.is_some() {
+                &mut left
+            } else {
+                &mut *event
             };
+            if next.is_none() {
+                break;
+            }
             self.run(&self.view.load(), &mut actor, next, outbox);
         }
         self.note_restless(desk, &actor);
@@ -243,7 +248,8 @@ impl Host {
         }
         let mut outbox = Outbox::default();
         // Before what others leave meanwhile: that might begin a move, and the answer would wait for it.
-        self.run(&view, &mut actor, Event::Command(asked), &mut outbox);
+        let mut event = Some(Event::Command(asked));
+        self.run(&view, &mut actor, &mut event, &mut outbox);
         let answered = outbox.here.take();
         self.note_restless(desk, &actor);
         drop(actor);
@@ -270,11 +276,19 @@ impl Host {
         }
     }
 
-    fn run(&self, view: &View, actor: &mut Actor, event: Event, outbox: &mut Outbox) {
-        if self.is_broken() {
+    /// Takes the event.
+    fn run(
+        &self,
+        view: &View,
+        actor: &mut Actor,
+        waiting: &mut Option<Event>,
+        outbox: &mut Outbox,
+    ) {
+        let Some(event) = waiting.as_ref().filter(|_| !self.is_broken()) else {
             // The node ends: what this copy says by now may be half true.
+            *waiting = None;
             return;
-        }
+        };
         let _step = UnderWay {
             is_broken: &self.is_broken,
         };
@@ -325,7 +339,6 @@ impl Host {
         };
         let mut effects = std::mem::take(&mut actor.effects);
         let mut landed: SmallVec<[(u64, Result<(), Error>); 2]> = SmallVec::new();
-        let mut waiting = Some(event);
         loop {
             // What one step writes the next one sees: so each is carried out before the next.
             let next = if !landed.is_empty() {
