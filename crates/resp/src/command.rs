@@ -219,6 +219,19 @@ impl Spec {
         self.text.split_once('|').map_or(self.text, |(_, own)| own)
     }
 
+    /// Whether its own text is this, in any letter case.
+    fn is_called(&self, name: &[u8]) -> bool {
+        let text = self.text.as_bytes();
+        let Some(begins) = text.len().checked_sub(name.len()) else {
+            return false;
+        };
+        text[begins..].eq_ignore_ascii_case(name)
+            && match begins {
+                0 => !name.contains(&b'|'),
+                _ => text[begins - 1] == b'|',
+            }
+    }
+
     pub(crate) fn takes(&self, count: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
         if self.arity < 0 {
@@ -272,9 +285,7 @@ pub fn all() -> impl Iterator<Item = &'static Spec> {
 }
 
 fn named(specs: &'static [Spec], text: &[u8]) -> Option<&'static Spec> {
-    specs
-        .iter()
-        .find(|spec| text.eq_ignore_ascii_case(spec.own_text().as_bytes()))
+    specs.iter().find(|spec| spec.is_called(text))
 }
 
 fn not_served(request: &Request) -> CommandError {
@@ -375,6 +386,10 @@ pub(crate) mod tests {
             (
                 "client foo",
                 "ERR unknown subcommand 'foo'. Try CLIENT HELP.",
+            ),
+            (
+                "config config|get",
+                "ERR unknown subcommand 'config|get'. Try CONFIG HELP.",
             ),
             (
                 "config get",
