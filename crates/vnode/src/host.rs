@@ -213,14 +213,18 @@ impl Host {
     ) -> Option<(Answer, Bytes)> {
         let service = route.service;
         let desk = self.desk(CopyId { service, partition })?;
-        let asked = Asked {
+        let is_read = matches!(command, Command::Get { .. });
+        if !is_read && !self.store.is_volatile() {
+            return None;
+        }
+        let mut event = Some(Event::Command(Asked {
             to: ReplyTo::Here,
             role: route.role,
             command,
             body,
             within_ms: route.within_ms,
-        };
-        self.run_at_once(desk, route.ring, asked)
+        }));
+        self.run_at_once(desk, route.ring, &mut event)
     }
 
     /// Whether entries that a node brings, in this life of its folder, may be merged: a member's, and those of one who was removed

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use rkv_ring::{NodeName, Partition, RingId};
 use rkv_storage::{Error, Job};
-use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId};
 use smallvec::SmallVec;
 
 use super::{Host, Upward};
@@ -228,18 +228,14 @@ impl Host {
         self.note_restless(desk, &actor);
     }
 
-    /// Runs a command whose answer is there when that ends: nobody is with the actor, neither a disk nor another node is waited
-    /// for, and the ring is the one that it came by. `None`: that is not so, and nothing has happened.
+    /// Runs a command that waits for no disk, and whose answer is there when that ends: nobody is with the actor, no other node
+    /// is waited for, and the ring is the one that it came by. `None`: that is not so, and nothing has happened.
     pub(super) fn run_at_once(
         &self,
         desk: &Desk,
         ring: RingId,
-        asked: Asked,
+        command: &mut Option<Event>,
     ) -> Option<(Answer, Bytes)> {
-        let is_read = matches!(asked.command, Command::Get { .. });
-        if !is_read && !self.store.is_volatile() {
-            return None;
-        }
         let mut actor = desk.actor.try_lock()?;
         let view = self.view.load();
         let is_current = view.id() == ring && actor.answers_at_once(&view);
@@ -248,8 +244,7 @@ impl Host {
         }
         let mut outbox = Outbox::default();
         // Before what others leave meanwhile: that might begin a move, and the answer would wait for it.
-        let mut event = Some(Event::Command(asked));
-        self.run(&view, &mut actor, &mut event, &mut outbox);
+        self.run(&view, &mut actor, command, &mut outbox);
         let answered = outbox.here.take();
         self.note_restless(desk, &actor);
         drop(actor);
