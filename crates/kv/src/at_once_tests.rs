@@ -20,21 +20,15 @@ fn get(engine: &Arc<Engine>, key: &[u8]) -> Option<Bytes> {
 }
 
 fn get_at_once(engine: &Arc<Engine>, key: &[u8]) -> Option<Option<Bytes>> {
-    let object = engine.get_at_once(
-        engine.default_keyspace(),
-        engine.locate(engine.default_keyspace(), key),
-    )?;
+    let space = engine.default_keyspace();
+    let object = engine.get_at_once(space, engine.locate(space, key))?;
     Some(object.and_then(|o| o.read(engine.wall_ms()).cloned()))
 }
 
 fn put_at_once(engine: &Arc<Engine>, key: &[u8], value: &'static str) -> bool {
     let body = Bytes::from_static(value.as_bytes());
-    engine.put_at_once(
-        engine.default_keyspace(),
-        engine.locate(engine.default_keyspace(), key),
-        &body,
-        None,
-    )
+    let space = engine.default_keyspace();
+    engine.put_at_once(space, engine.locate(space, key), &body, None)
 }
 
 #[test]
@@ -69,12 +63,8 @@ fn what_ends_is_ended() {
     let space = engine.default_keyspace();
     assert!(engine.put_at_once(space, engine.locate(space, b"gone"), &body, Some(1)));
     assert_eq!(get_at_once(&engine, b"gone"), Some(None));
-    assert!(engine.put_at_once(
-        space,
-        engine.locate(space, b"there"),
-        &body,
-        Some(engine.wall_ms() + 60_000)
-    ));
+    let ends_ms = engine.wall_ms() + 60_000;
+    assert!(engine.put_at_once(space, engine.locate(space, b"there"), &body, Some(ends_ms)));
     assert_eq!(get_at_once(&engine, b"there"), Some(Some(body)));
 }
 

@@ -78,8 +78,9 @@ impl Engine {
         options: &PutOptions,
         done: Done<Result<Ended, KvError>>,
     ) {
-        let checked = self.may_write(&self.view(), key, 0).and_then(|()| {
-            let ring_n = self.view().ring().replicas;
+        let view = self.view();
+        let checked = self.may_write(&view, key, 0).and_then(|()| {
+            let ring_n = view.ring().replicas;
             Ok(PutPolicy::new(options, &keyspace.defaults, ring_n)?)
         });
         let policy = match checked {
@@ -137,10 +138,8 @@ impl Engine {
 
     /// Above the deadline that was read, which a clock that is behind would otherwise be refused for.
     fn stamp_above(&self, version: &Version) -> Stamp {
-        let (now, held) = (
-            self.stamp(&self.host().view_now()),
-            version.deadline().map(|held| held.stamp),
-        );
+        let now = self.stamp(&self.host().view_now());
+        let held = version.deadline().map(|held| held.stamp);
         match held.filter(|held| *held >= now) {
             Some(held) => self.clock().after(&held),
             None => now,

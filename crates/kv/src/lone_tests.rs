@@ -137,12 +137,9 @@ fn a_write_that_lands_under_another_ring_asks_who_owns_it_now() {
     engine.adopt(Arc::new(ring));
     disk.land(&Ok(()));
     let put = told.try_recv().unwrap().unwrap();
-    let object = engine
-        .get_at_once(
-            engine.default_keyspace(),
-            engine.locate(engine.default_keyspace(), b"k"),
-        )
-        .unwrap();
+    let space = engine.default_keyspace();
+    let object = engine.get_at_once(space, engine.locate(space, b"k"));
+    let object = object.unwrap();
     assert_eq!(object.unwrap().version().stamp(), Some(put.stamp));
     assert_eq!(
         engine.figures().requests.values().sum::<u64>(),

@@ -200,7 +200,8 @@ fn merge(held: Option<&Bytes>, incoming: &Bytes) -> Merged {
     }
 }
 
-/// The same of two whose versions are known: what is to be held then (`None`: what came) and its version, or nothing else than is.
+/// The same of two whose versions are known: what is to be held then (`None`: what came) and its version; or nothing else than
+/// what is.
 fn merge_held(
     held: Option<(&Bytes, Version)>,
     (incoming, new): (&Bytes, Version),

@@ -375,7 +375,7 @@ impl Engine {
         done(Err(error));
     }
 
-    /// A stamp for a write that begins now: above every floor, also where that is ahead of this node's clock.
+    /// A stamp for a write that begins now: above every floor of the view, also where that is ahead of this node's clock.
     pub(crate) fn stamp(&self, view: &View) -> Stamp {
         let stamp = self.clock().now(self.wall_ms());
         let floor = view.floors().highest();

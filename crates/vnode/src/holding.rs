@@ -376,11 +376,14 @@ impl Holding {
             Some(known) => Ok(known.held),
             None => look(),
         };
-        debug_assert!(held.is_err() || look() == held, "what is known is so");
         let Ok(held) = held else {
             self.miscounted = true;
             return;
         };
+        debug_assert!(
+            look().is_ok_and(|seen| seen == held) || look().is_err(),
+            "what is known is so"
+        );
         if let Some(held) = held {
             self.tally.remove(key, &held);
         }

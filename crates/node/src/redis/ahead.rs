@@ -11,13 +11,15 @@ use rkv_resp::{ProtocolError, Request, RequestParser};
 
 /// At most so many requests are ahead.
 const REQUESTS: usize = 16;
-/// No more are once they measure so much: what is ahead counts as no buffer.
+/// No more are once they measure so much.
 const BYTES: usize = 16 << 10;
 
 /// Requests that were parsed and not begun.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     requests: VecDeque<Known>,
+    /// What they measured when they were parsed.
+    bytes: usize,
 }
 
 /// A request, and where its key lies if somebody has looked.
@@ -28,6 +30,14 @@ pub(super) struct Known {
 }
 
 impl Ahead {
+    /// What is held of the connection's input.
+    pub(super) fn bytes(&self) -> usize {
+        match self.requests.is_empty() {
+            true => 0,
+            false => self.bytes,
+        }
+    }
+
     /// The next request: of those that are ahead, else of `input`, where a look is taken ahead if that is allowed.
     pub(super) fn next(
         &mut self,
@@ -65,6 +75,7 @@ impl Ahead {
             let located = None;
             self.requests.push_back(Known { request, located });
         }
+        self.bytes = began - input.len();
         if self.requests.len() == 1 {
             return;
         }

@@ -473,8 +473,9 @@ impl Connection {
             shown.command = self.command;
         }
         self.admitted.server.stats.add(&mut self.pipeline.counted);
-        let [input, output, replies] = [self.input.len(), self.output.len(), self.pipeline.bytes()];
-        let room = self.input.capacity() - input;
+        let input = self.input.len() + self.ahead.bytes();
+        let [output, replies] = [self.output.len(), self.pipeline.bytes()];
+        let room = self.input.capacity() - self.input.len();
         self.admitted.client.holds(input, room, output, replies);
         self.admitted.buffers(input + output + replies);
     }
