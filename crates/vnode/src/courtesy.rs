@@ -2,8 +2,8 @@
 //!
 //! A node of which nothing is asked moves copies as fast as it can. While requests come, pages of moves and the
 //! comparisons that follow them take a 64th of one thread's time, as it was measured; so what a page costs
-//! on this machine, with these values and this engine, need not be known. Never less, so no move starves. Pages go one by
-//! one then: the next when it is known how long the one before took.
+//! on this machine, with these values and this engine, need not be known. Never less, so no move starves. Pages are small
+//! then and go one by one: the next when it is known how long the one before took.
 //!
 //! In a simulation a step takes no time, and nothing is ever put off.
 
@@ -57,6 +57,15 @@ impl Courtesy {
     /// Whether requests come.
     pub fn is_asked(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.asked_ms.load(Ordering::Relaxed)) < CALM_MS
+    }
+
+    /// How many entries a page has that would else have `most`: while requests come a third, since some wait behind it, at its
+    /// source and at its target.
+    pub fn page_entries(&self, now_ms: u64, most: usize) -> usize {
+        match self.is_asked(now_ms) {
+            true => most.div_ceil(3),
+            false => most,
+        }
     }
 
     /// Whether a move may go on now.

@@ -258,7 +258,8 @@ impl HandoffOut {
         }
         let most = cx.budget.message_bytes(PAGE_BYTES);
         let (mut entries, mut bytes) = (Vec::new(), 0);
-        while entries.len() < PAGE_ENTRIES && bytes < most {
+        let most_entries = cx.budget.courtesy.page_entries(cx.now_ms, PAGE_ENTRIES);
+        while entries.len() < most_entries && bytes < most {
             let Some(key) = resumed.next_lacking() else {
                 break;
             };
@@ -283,7 +284,8 @@ impl HandoffOut {
     ) -> Result<(), Error> {
         let end = holding.range(Space::Data).1;
         let bytes = cx.budget.message_bytes(PAGE_BYTES);
-        let page = holding.page(cx.store, &cursor, &end, PAGE_ENTRIES, bytes)?;
+        let entries = cx.budget.courtesy.page_entries(cx.now_ms, PAGE_ENTRIES);
+        let page = holding.page(cx.store, &cursor, &end, entries, bytes)?;
         self.cursor = page.next;
         if !page.entries.is_empty() {
             self.send_page(cx, &page.entries, effects);
