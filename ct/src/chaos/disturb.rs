@@ -20,6 +20,8 @@ use crate::processes::Node;
 
 /// How long a node that has left may take to end when it is started.
 const LEAVES_WITHIN: Duration = Duration::from_secs(5);
+/// How long one that leaves may take to end when its doors are closed: as long as it waits for requests, and some more.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What can happen to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,7 +189,12 @@ impl Disturber<'_> {
         if victim.node.lock().set_faults(&faults).is_ok() {
             rest(lasts, stop);
             let healed = victim.node.lock().set_faults(&json!({}));
-            if healed.is_err() && victim.node.lock().ended().is_none() {
+            // Its doors close before it ends.
+            let ends_well = || {
+                let ended = victim.node.lock().ended();
+                ended.is_some_and(|status| status.success())
+            };
+            if healed.is_err() && !holds_within(ENDS_WITHIN, AT_ONCE, ends_well) {
                 return healed;
             }
         }
