@@ -9,7 +9,6 @@ use bytes::Bytes;
 use rkv_quorum::object::{Object, Version};
 use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
 use rkv_ring::{NodeName, Preflist, Slot};
-use rkv_storage::order::HEADER_BYTES;
 use rkv_vnode::View;
 use rkv_vnode::router::Route;
 use rkv_wire::message::{Answer, Command, RequestId, Role};
@@ -28,12 +27,6 @@ const UNNUMBERED: RequestId = RequestId(0);
 pub struct Located {
     slot: Slot,
     entry: Bytes,
-}
-
-impl Located {
-    fn key(&self) -> &[u8] {
-        &self.entry[HEADER_BYTES..]
-    }
 }
 
 impl Engine {
@@ -56,10 +49,21 @@ impl Engine {
         }
     }
 
-    /// What is held under `key`, by the keyspace's own n and r; `None`: nothing was asked yet.
-    pub fn get_at_once(&self, keyspace: &Keyspace, located: Located) -> Option<Option<Object>> {
+    /// Whether requests are answered from memory: then it is worth a look ahead at their keys.
+    pub fn is_volatile(&self) -> bool {
+        self.host().store().is_volatile()
+    }
+
+    /// What is held under `key`, by the keyspace's own n and r; `None`: nothing was asked yet. `located` is where the key
+    /// lies, if that was found out.
+    pub fn get_at_once(
+        &self,
+        keyspace: &Keyspace,
+        key: &[u8],
+        located: Option<Located>,
+    ) -> Option<Option<Object>> {
         let view = self.host().view_now();
-        self.may_read(&view, located.key()).ok()?;
+        self.may_read(&view, key).ok()?;
         let policy = GetPolicy::new(
             &GetOptions::default(),
             &keyspace.defaults,
@@ -67,11 +71,12 @@ impl Engine {
         );
         let policy = policy.ok()?;
         let began_us = is_sampled().then(|| self.now_us());
-        let Located { slot, entry: key } = located;
+        let slot = located.as_ref().map_or_else(|| Slot::of(key), |l| l.slot);
         let preflist = view.preflist(view.ring().partition_of(slot));
         if !is_alone(&view, preflist, policy.n) {
             return None;
         }
+        let key = located.map_or_else(|| keyspace.entry(slot, key), |l| l.entry);
         let route = self.route_at_once(slot, preflist, policy.timeout_ms);
         let command = Command::Get { key };
         let host = self.host();
@@ -91,15 +96,16 @@ impl Engine {
     pub fn put_at_once(
         &self,
         keyspace: &Keyspace,
-        located: Located,
+        key: &[u8],
+        located: Option<Located>,
         body: &Bytes,
         at_ms: Option<u64>,
     ) -> bool {
-        if !self.host().store().is_volatile() {
+        if !self.is_volatile() {
             return false;
         }
         let view = self.host().view_now();
-        if self.may_write(&view, located.key(), body.len()).is_err() {
+        if self.may_write(&view, key, body.len()).is_err() {
             return false;
         }
         let policy = PutPolicy::new(
@@ -111,11 +117,12 @@ impl Engine {
             return false;
         };
         let began_us = is_sampled().then(|| self.now_us());
-        let Located { slot, entry: key } = located;
+        let slot = located.as_ref().map_or_else(|| Slot::of(key), |l| l.slot);
         let preflist = view.preflist(view.ring().partition_of(slot));
         if !is_alone(&view, preflist, policy.n) {
             return false;
         }
+        let key = located.map_or_else(|| keyspace.entry(slot, key), |l| l.entry);
         let stamp = self.stamp(&view);
         let encoded = Bytes::from(Version::of_value(stamp, at_ms).encode_with(body));
         let route = self.route_at_once(slot, preflist, policy.timeout_ms);

@@ -21,14 +21,14 @@ fn get(engine: &Arc<Engine>, key: &[u8]) -> Option<Bytes> {
 
 fn get_at_once(engine: &Arc<Engine>, key: &[u8]) -> Option<Option<Bytes>> {
     let space = engine.default_keyspace();
-    let object = engine.get_at_once(space, engine.locate(space, key))?;
+    let object = engine.get_at_once(space, key, None)?;
     Some(object.and_then(|o| o.read(engine.wall_ms()).cloned()))
 }
 
 fn put_at_once(engine: &Arc<Engine>, key: &[u8], value: &'static str) -> bool {
     let body = Bytes::from_static(value.as_bytes());
     let space = engine.default_keyspace();
-    engine.put_at_once(space, engine.locate(space, key), &body, None)
+    engine.put_at_once(space, key, None, &body, None)
 }
 
 #[test]
@@ -61,10 +61,10 @@ fn what_ends_is_ended() {
     let engine = engine(&ring());
     let body = Bytes::from_static(b"v");
     let space = engine.default_keyspace();
-    assert!(engine.put_at_once(space, engine.locate(space, b"gone"), &body, Some(1)));
+    assert!(engine.put_at_once(space, b"gone", None, &body, Some(1)));
     assert_eq!(get_at_once(&engine, b"gone"), Some(None));
     let ends_ms = engine.wall_ms() + 60_000;
-    assert!(engine.put_at_once(space, engine.locate(space, b"there"), &body, Some(ends_ms)));
+    assert!(engine.put_at_once(space, b"there", None, &body, Some(ends_ms)));
     assert_eq!(get_at_once(&engine, b"there"), Some(Some(body)));
 }
 

@@ -138,7 +138,7 @@ fn a_write_that_lands_under_another_ring_asks_who_owns_it_now() {
     disk.land(&Ok(()));
     let put = told.try_recv().unwrap().unwrap();
     let space = engine.default_keyspace();
-    let object = engine.get_at_once(space, engine.locate(space, b"k"));
+    let object = engine.get_at_once(space, b"k", None);
     let object = object.unwrap();
     assert_eq!(object.unwrap().version().stamp(), Some(put.stamp));
     assert_eq!(

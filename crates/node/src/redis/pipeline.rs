@@ -192,7 +192,7 @@ impl Pipeline {
         {
             let engine = &self.server.engine;
             let keyspace = engine.default_keyspace();
-            if engine.put_at_once(keyspace, engine.locate(keyspace, &key), body, *at_ms) {
+            if engine.put_at_once(keyspace, &key, None, body, *at_ms) {
                 self.remember(&key);
                 return self.slots.ready(manner, Reply::OK);
             }
@@ -215,10 +215,9 @@ impl Pipeline {
         }
         let engine = &self.server.engine;
         let keyspace = engine.default_keyspace();
-        let locate = |key: &Bytes| located.unwrap_or_else(|| engine.locate(keyspace, key));
         let reply = match (name, &args[1..]) {
             (Name::Get, [key]) => {
-                let Some(object) = engine.get_at_once(keyspace, locate(key)) else {
+                let Some(object) = engine.get_at_once(keyspace, key, located) else {
                     return false;
                 };
                 let live = object.filter(|o| o.version().is_live_by(|| engine.wall_ms()));
@@ -227,7 +226,7 @@ impl Pipeline {
                 value.map_or(Reply::Null, Reply::Bulk)
             }
             (Name::Set, [key, value]) => {
-                if !engine.put_at_once(keyspace, locate(key), value, None) {
+                if !engine.put_at_once(keyspace, key, located, value, None) {
                     return false;
                 }
                 self.remember(key);

@@ -158,7 +158,7 @@ impl World {
         let keyspace = Keyspace::default_with(Defaults::default());
         // As a Redis connection asks.
         self.with(node, |engine| {
-            match engine.get_at_once(&keyspace, engine.locate(&keyspace, key.as_bytes())) {
+            match engine.get_at_once(&keyspace, key.as_bytes(), None) {
                 Some(object) => done(Ok(GetOutcome {
                     reason: FINISHED,
                     object,
