@@ -33,10 +33,11 @@ pub(crate) fn run(config: Config, faults: bool) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // Half of the cores for what comes one by one, the clients' and the peers' own work taking the rest.
     let node = runtime("rkv", cores.div_ceil(2))?;
-    let pipelines = runtime("rkv-pipelines", cores)?;
+    let pipelines = (0..cores).map(|_| runtime("rkv-pipelines", 1));
+    let pipelines: Vec<Runtime> = pipelines.collect::<anyhow::Result<_>>()?;
     let threads = Threads {
         calls: node.handle().clone(),
-        pipelines: pipelines.handle().clone(),
+        pipelines: pipelines.iter().map(|it| it.handle().clone()).collect(),
     };
     node.block_on(serve(config, threads, faults))
 }

@@ -113,12 +113,12 @@ struct Running {
 
 async fn start(kind: BackendKind, config: RedisConfig, bounds: Bounds) -> Running {
     let here = Handle::current();
-    start_on(here, kind, config, bounds).await
+    start_on(vec![here], kind, config, bounds).await
 }
 
 /// The same, and what pipelines runs on other threads.
 async fn start_on(
-    pipelines: Handle,
+    pipelines: Vec<Handle>,
     kind: BackendKind,
     config: RedisConfig,
     bounds: Bounds,

@@ -1,8 +1,9 @@
 //! This file answers: on which threads does a connection run?
 //!
 //! One whose client sends a request at a time costs mostly system calls: more threads than these need wake each other up,
-//! and take the machine from clients and peers. One whose client pipelines brings work with each read, and all cores serve it.
-//! So a connection begins on the node's own threads, and moves when its client is seen to have the other habit.
+//! and take the machine from clients and peers. One whose client pipelines brings work with each read, and all cores serve it,
+//! each a share of the connections: threads that help each other out sleep and wake more than they help. So a connection begins
+//! on the node's own threads, and moves when its client is seen to have the other habit.
 
 use std::io;
 
@@ -65,8 +66,8 @@ impl Habits {
 pub(crate) struct Threads {
     /// The node's own: its links and its other doors run there too.
     pub(crate) calls: Handle,
-    /// Those for pipelines.
-    pub(crate) pipelines: Handle,
+    /// Those for pipelines, each with connections of its own.
+    pub(crate) pipelines: Vec<Handle>,
 }
 
 /// A connection on its way to other threads.
@@ -80,9 +81,16 @@ impl Threads {
     pub(super) fn take_in(&self, moving: Moving, connections: &mut JoinSet<Option<Moving>>) {
         let threads = match moving.connection.habit() {
             Habit::Calls => &self.calls,
-            Habit::Pipelines => &self.pipelines,
+            Habit::Pipelines => self.least_taken(),
         };
         connections.spawn_on(go_on(moving), threads);
+    }
+
+    /// The thread for pipelines that has the fewest connections.
+    fn least_taken(&self) -> &Handle {
+        let connections = |thread: &&Handle| thread.metrics().num_alive_tasks();
+        let least_taken = self.pipelines.iter().min_by_key(connections);
+        least_taken.unwrap_or(&self.calls)
     }
 }
 

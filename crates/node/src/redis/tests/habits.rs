@@ -33,7 +33,7 @@ async fn a_connection_runs_where_its_habit_belongs() {
         let runtime = threads();
         let pipelines = runtime.handle().clone();
         let (config, bounds) = (RedisConfig::default(), Bounds::default());
-        let running = start_on(pipelines.clone(), kind, config, bounds).await;
+        let running = start_on(vec![pipelines.clone()], kind, config, bounds).await;
         let (mut client, mut other) = (running.client().await, running.client().await);
         for _ in 0..2 {
             ask_until(&mut client, 20, &pipelines, true).await;
@@ -51,4 +51,24 @@ async fn a_connection_runs_where_its_habit_belongs() {
         assert_eq!(pipelines.metrics().num_alive_tasks(), 0);
         runtime.shutdown_background();
     }
+}
+
+/// Lost without it: all clients that pipeline wait for one thread, and the others idle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_pipelines_goes_where_the_fewest_are() {
+    let runtimes = [threads(), threads()];
+    let pipelines = runtimes.each_ref().map(|runtime| runtime.handle().clone());
+    let (kind, config, bounds) = (
+        BackendKind::Memory,
+        RedisConfig::default(),
+        Bounds::default(),
+    );
+    let running = start_on(pipelines.to_vec(), kind, config, bounds).await;
+    let (mut one, mut another) = (running.client().await, running.client().await);
+    ask_until(&mut one, 20, &pipelines[0], true).await;
+    ask_until(&mut another, 20, &pipelines[1], true).await;
+    assert_eq!(pipelines[0].metrics().num_alive_tasks(), 1);
+    ask_until(&mut one, 1, &pipelines[0], false).await;
+    assert_eq!(pipelines[1].metrics().num_alive_tasks(), 1);
+    runtimes.into_iter().for_each(Runtime::shutdown_background);
 }
