@@ -70,6 +70,9 @@ impl Engine {
             view.ring().replicas,
         );
         let policy = policy.ok()?;
+        if !view.may_be_alone(policy.n) {
+            return None;
+        }
         let began_us = is_sampled().then(|| self.now_us());
         let slot = located.as_ref().map_or_else(|| Slot::of(key), |l| l.slot);
         let preflist = view.preflist(view.ring().partition_of(slot));
@@ -113,7 +116,7 @@ impl Engine {
             &keyspace.defaults,
             view.ring().replicas,
         );
-        let Ok(policy) = policy else {
+        let Some(policy) = policy.ok().filter(|it| view.may_be_alone(it.n)) else {
             return false;
         };
         let began_us = is_sampled().then(|| self.now_us());

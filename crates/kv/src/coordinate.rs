@@ -14,7 +14,7 @@ mod drive;
 mod translate;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ const SHARDS: usize = 16;
 pub const MOST_REQUESTS: usize = 32_768;
 /// At most so many bytes of keys and values, but always one in each table.
 pub const MOST_REQUEST_BYTES: usize = 512 << 20;
+/// So long no get spares owners after one was slow to answer: it may be slow for others too.
+const SPARE_AGAIN_MS: u64 = 1_000;
 /// Low bits of a request id that number the asks of one request.
 const ASK_BITS: u32 = 12;
 /// The ask whose answer nobody waits for: hints and repairs after the fact.
@@ -57,6 +59,9 @@ pub struct Coordinator {
     counters: Counters,
     shards: Vec<Mutex<Table>>,
     next: AtomicU64,
+    in_flight: AtomicUsize,
+    /// Until then no get spares owners.
+    spares_from_ms: AtomicU64,
 }
 
 impl Coordinator {
@@ -69,6 +74,8 @@ impl Coordinator {
             counters: Counters::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             next: AtomicU64::new(boot & (u64::MAX >> (ASK_BITS + 2))),
+            in_flight: AtomicUsize::new(0),
+            spares_from_ms: AtomicU64::new(0),
         }
     }
 
@@ -80,10 +87,21 @@ impl Coordinator {
 
     /// Requests under way.
     pub fn in_flight(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().desks.len())
-            .sum()
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether a get that begins now is to spare owners: at least `most` requests are under way, and no get had to wait for
+    /// a slow owner of late. Then whose turn it is to be asked.
+    pub fn turn_to_spare(&self, most: usize, now_ms: u64) -> Option<usize> {
+        let are_many = self.in_flight() >= most;
+        let may_spare = are_many && now_ms >= self.spares_from_ms.load(Ordering::Relaxed);
+        may_spare.then(|| self.next.load(Ordering::Relaxed) as usize)
+    }
+
+    /// An owner was slow to answer a get that spared the others.
+    fn spare_nobody_for_a_while(&self, now_ms: u64) {
+        let from_ms = now_ms + SPARE_AGAIN_MS;
+        self.spares_from_ms.store(from_ms, Ordering::Relaxed);
     }
 
     /// What is counted of requests.
@@ -162,7 +180,14 @@ impl Coordinator {
         }
         let desk = Arc::new(Desk::new(base, op, place, times, machine));
         table.insert(desk.clone());
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
         Ok(desk)
+    }
+
+    fn close(&self, desk: &Desk) {
+        if self.shard(desk.base).lock().remove(desk.base) {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Sends one command to `to`'s vnode of a service and waits for its answer; `None`: none came in time, or `to` was
@@ -304,7 +329,7 @@ impl Coordinator {
             desk.due_ms.store(due_ms, Ordering::Release);
             drop(request);
             if finished {
-                self.shard(desk.base).lock().remove(desk.base);
+                self.close(desk);
             }
             for told in came.told {
                 self.count(desk, &told, now);
@@ -329,3 +354,7 @@ impl Coordinator {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "sparing_tests.rs"]
+mod tests;

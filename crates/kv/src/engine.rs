@@ -42,13 +42,16 @@ pub trait Surroundings: World {
     fn warn(&self, text: String);
 }
 
-/// What keys and values may measure.
+/// What keys and values may measure, and from when on requests are many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// `limits.key_bytes`.
     pub key_bytes: usize,
     /// `limits.value_bytes`.
     pub value_bytes: usize,
+    /// While fewer requests than these are under way at this node a get asks all owners, and has the quickest answers and
+    /// all repairs; otherwise only as many as it needs, and the node does more of them.
+    pub sparing_from: usize,
 }
 
 impl Default for Bounds {
@@ -56,6 +59,7 @@ impl Default for Bounds {
         Bounds {
             key_bytes: 65_536,
             value_bytes: 8 << 20,
+            sparing_from: 2,
         }
     }
 }
@@ -201,7 +205,7 @@ impl Engine {
         self.world.send(to, message);
     }
 
-    /// What keys and values may measure.
+    /// What keys and values may measure, and from when on requests are many.
     pub fn bounds(&self) -> Bounds {
         self.bounds
     }
@@ -257,12 +261,22 @@ impl Engine {
 
     /// A message came from another node.
     pub fn message(&self, from: &NodeName, envelope: Envelope) {
-        let wall_ms = self.world.wall_ms();
-        if envelope.clock != 0 {
+        self.hears_clock(from, envelope.clock);
+        self.take_in(from, envelope);
+    }
+
+    /// The hybrid time of another node, the latest of what it said together; 0: it is not to be learnt from.
+    pub fn hears_clock(&self, from: &NodeName, clock: u64) {
+        if clock != 0 {
+            let wall_ms = self.world.wall_ms();
             let own = self.clock.reading(wall_ms);
-            self.drifts(|drift| drift.observe(from, envelope.clock, own));
-            self.clock.witness(envelope.clock, wall_ms);
+            self.drifts(|drift| drift.observe(from, clock, own));
+            self.clock.witness(clock, wall_ms);
         }
+    }
+
+    /// A message of another node, whose clock has been heard.
+    pub fn take_in(&self, from: &NodeName, envelope: Envelope) {
         match envelope.message {
             Message::Cluster(message) => self.world.tell_keeper(Event::Message {
                 from: from.clone(),
@@ -300,16 +314,9 @@ impl Engine {
     /// alone, or from who was removed so lately that nothing it holds can have been deleted and forgotten: by this node's
     /// clock, for the other's may have stood still with it.
     pub fn hears(&self, from: &NodeName, start: (Incarnation, u64), message: &Message) -> Heard {
-        let brings_entries = matches!(
-            message,
-            Message::Fill { .. } | Message::HandoffItems { .. } | Message::HandoffForward { .. }
-        );
         let is_other_life = self.is_other_life(from, start.0);
         if !is_other_life && self.is_latest(from, start) {
-            return match !brings_entries || self.host.takes_entries_of(from, start.0) {
-                true => Heard::Itself,
-                false => Heard::Not,
-            };
+            return self.hears_itself(from, start.0, message);
         }
         match message {
             Message::Cluster(_) => Heard::Stranger,
@@ -320,6 +327,18 @@ impl Engine {
                 Heard::Stranger
             }
             _ => Heard::Not,
+        }
+    }
+
+    /// The same of one that is the node of its name ([`Engine::is_itself`]).
+    pub fn hears_itself(&self, from: &NodeName, life: Incarnation, message: &Message) -> Heard {
+        let brings_entries = matches!(
+            message,
+            Message::Fill { .. } | Message::HandoffItems { .. } | Message::HandoffForward { .. }
+        );
+        match !brings_entries || self.host.takes_entries_of(from, life) {
+            true => Heard::Itself,
+            false => Heard::Not,
         }
     }
 

@@ -212,6 +212,11 @@ impl Engine {
             get = get.counting_absence();
         }
         let times = self.times(policy.timeout_ms);
+        let coordinator = self.coordinator();
+        let sparing_from = self.bounds().sparing_from;
+        if let Some(turn) = coordinator.turn_to_spare(sparing_from, times.now.ms()) {
+            get = get.sparing(self.me(), turn);
+        }
         let (host, keyspace) = (self.host().clone(), keyspace.id);
         let done = Box::new(move |result: Result<GetOutcome, _>| {
             // A replica may have answered before it knew of a flush that this node knows of.
@@ -222,8 +227,7 @@ impl Engine {
             };
             done(result.map(seen).map_err(KvError::from));
         });
-        self.coordinator()
-            .get(get, Place { slot, key }, times, done);
+        coordinator.get(get, Place { slot, key }, times, done);
     }
 
     /// Who answers for `key` now.

@@ -160,6 +160,7 @@ fn settings(config: &Config, addresses: Addresses) -> anyhow::Result<Settings> {
         bounds: Bounds {
             key_bytes: config.limits.key_bytes as usize,
             value_bytes: config.limits.value_bytes as usize,
+            ..Bounds::default()
         },
         transfers: config.transfers.limit as usize,
         bytes_per_s: config.transfers.bytes_per_s.unwrap_or(0),

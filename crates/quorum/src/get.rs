@@ -1,7 +1,7 @@
 //! This file answers: what happens to one get?
 //!
-//! All up owners are asked at once, the others only by their fallbacks and only when the owners that are up cannot make
-//! r. A fallback counts with an object and never with its absence; a copy that is catching up is merged and never counts.
+//! All up owners are asked at once, or only as many as can make r and the rest when these do not ([`Get::sparing`]); the others
+//! only by their fallbacks and only when the owners that are up cannot make r. A fallback counts with an object and never with its absence; a copy that is catching up is merged and never counts.
 //! After the answer the machine lingers until everyone has spoken or the deadline has come, and then repairs the owners
 //! whose answer was behind; none when they agree.
 
@@ -13,6 +13,10 @@ use crate::policy::{GetPolicy, majority};
 use crate::repair::behind;
 use crate::roster::{Ask, Refusal, Roster, Seat, Standing};
 use crate::tally::{Role, Tally};
+
+/// So long those that were asked at first have for it, before the others are asked too: several times what an answer takes when
+/// all is well.
+pub const HEDGE_MS: u64 = 25;
 
 /// What a replica says to a get.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +106,8 @@ pub struct Get {
     merged: Option<Object>,
     deadline_ms: u64,
     phase: Phase,
+    /// Until then somebody is spared, unless those that are not turn out not to do.
+    sparing_until_ms: Option<u64>,
     absence_votes: bool,
 }
 
@@ -114,8 +120,25 @@ impl Get {
             merged: None,
             deadline_ms: 0,
             phase: Phase::New,
+            sparing_until_ms: None,
             absence_votes: false,
         }
+    }
+
+    /// The same, which begins with only as many owners as can make r: with `first` if it is one, the rest by turns. The others
+    /// are asked as soon as these cannot make r any more, or when they have taken [`HEDGE_MS`] over it. What others lack is not
+    /// seen by such a get, and not repaired.
+    #[must_use]
+    pub fn sparing(mut self, first: &NodeName, turn: usize) -> Get {
+        let needed = self.needed();
+        let is_sparing = self.roster.spare(&needed, first, turn);
+        self.sparing_until_ms = is_sparing.then_some(HEDGE_MS);
+        self
+    }
+
+    /// Whether owners are spared.
+    pub fn is_sparing(&self) -> bool {
+        self.sparing_until_ms.is_some()
     }
 
     /// The same with a known fault, for tests of the checks: a fallback that holds nothing counts as well.
@@ -139,7 +162,10 @@ impl Get {
     pub fn next_tick_ms(&self) -> Option<u64> {
         let wake = match self.phase {
             Phase::New | Phase::Finished => return None,
-            Phase::Asking => self.roster.next_wake_ms(),
+            Phase::Asking => {
+                let wake = self.roster.next_wake_ms().into_iter();
+                wake.chain(self.sparing_until_ms).min()
+            }
             Phase::Lingering => None,
         };
         Some(wake.map_or(self.deadline_ms, |wake| wake.min(self.deadline_ms)))
@@ -154,6 +180,7 @@ impl Get {
         }
         let late = now_ms >= self.deadline_ms;
         if self.phase == Phase::Asking {
+            self.hedge(now_ms);
             self.decide(late, effects);
         }
         if self.phase == Phase::Asking {
@@ -170,6 +197,7 @@ impl Get {
     /// Goes on only if r can be reached.
     fn begin(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         self.deadline_ms = now_ms.saturating_add(self.policy.timeout_ms);
+        self.sparing_until_ms = self.sparing_until_ms.map(|after_ms| now_ms + after_ms);
         self.phase = Phase::Asking;
         let needed = self.needed();
         let up = self.roster.tally(|seat| !seat.is_vacant());
@@ -196,6 +224,19 @@ impl Get {
             places: r,
             owners: pr,
             nodes: 0,
+        }
+    }
+
+    /// Asks those who were spared too, when the others cannot make r or take long over it.
+    fn hedge(&mut self, now_ms: u64) {
+        let Some(until_ms) = self.sparing_until_ms else {
+            return;
+        };
+        let counts = self.counting();
+        let may_count = |seat: &Seat<View>| seat.is_open() && !seat.is_spared() || counts(seat);
+        if now_ms >= until_ms || !self.roster.tally(may_count).meets(&self.needed()) {
+            self.roster.spare_nobody();
+            self.sparing_until_ms = None;
         }
     }
 

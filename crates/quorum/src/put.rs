@@ -422,7 +422,7 @@ impl Put {
         let may_hold = |seat: &Seat<Says>| match &seat.standing {
             Pending | Answered(Says::Stored) | Lost { sent: true } => true,
             Failed { maybe_applied, .. } => *maybe_applied,
-            Idle | Down | Paused { .. } | Misrouted | Lost { sent: false } => false,
+            Idle | Spared | Down | Paused { .. } | Misrouted | Lost { sent: false } => false,
             Answered(Says::Newer | Says::Floor) => false,
         };
         let sends = |node| {

@@ -43,6 +43,8 @@ pub enum Refusal {
 pub(crate) enum Standing<A> {
     /// To be asked.
     Idle,
+    /// To be asked only if the others do not do.
+    Spared,
     /// Known to be down: not asked.
     Down,
     /// Asked.
@@ -101,7 +103,16 @@ impl<A> Seat<A> {
     /// Whether an answer that counts may still come.
     pub(crate) fn is_open(&self) -> bool {
         use Standing::*;
-        self.counts() && matches!(self.standing, Idle | Pending | Paused { .. } | Misrouted)
+        let may_answer = matches!(
+            self.standing,
+            Idle | Spared | Pending | Paused { .. } | Misrouted
+        );
+        self.counts() && may_answer
+    }
+
+    /// Whether it is asked only if the others do not do.
+    pub(crate) fn is_spared(&self) -> bool {
+        matches!(self.standing, Standing::Spared)
     }
 
     /// Whether an answer is under way.
@@ -277,6 +288,39 @@ impl<A> Roster<A> {
             .find(|seat| seat.node == *node && awaited(seat))
     }
 
+    /// Spares whoever is not needed to make `needed`: `first` is asked if it has a seat, and of the others each in its turn.
+    /// Returns whether somebody is spared.
+    pub(crate) fn spare(&mut self, needed: &Tally, first: &NodeName, turn: usize) -> bool {
+        let is_first = |at: &usize| self.seats[*at].node == *first;
+        let (mut order, mut others): (SmallVec<[usize; 3]>, SmallVec<[usize; 3]>) =
+            (0..self.seats.len()).partition(is_first);
+        let turn = turn % others.len().max(1);
+        others.rotate_left(turn);
+        order.extend(others);
+        let mut asked = Tally::default();
+        let mut is_sparing = false;
+        for at in order {
+            let seat = &mut self.seats[at];
+            if !seat.is_due() {
+                continue;
+            }
+            if asked.meets(needed) {
+                seat.standing = Standing::Spared;
+                is_sparing = true;
+            } else {
+                asked.count(seat.role, seat.places.len());
+            }
+        }
+        is_sparing
+    }
+
+    /// Nobody is spared any more.
+    pub(crate) fn spare_nobody(&mut self) {
+        for seat in self.seats.iter_mut().filter(|seat| seat.is_spared()) {
+            seat.standing = Standing::Idle;
+        }
+    }
+
     /// Marks the seat at `index` as asked.
     pub(crate) fn ask(&mut self, index: usize) -> Ask {
         self.asks += 1;
@@ -407,7 +451,7 @@ impl<A> Seat<A> {
     fn word(&self, silent: bool, word: impl Fn(&A) -> ResultWord) -> Option<ResultWord> {
         let error = |text: &str| Some(ResultWord::Error(text.to_owned()));
         match &self.standing {
-            Standing::Idle => None,
+            Standing::Idle | Standing::Spared => None,
             Standing::Pending => silent.then_some(ResultWord::Timeout),
             Standing::Down | Standing::Lost { .. } if !silent => None,
             Standing::Down | Standing::Lost { .. } => error("unreachable"),

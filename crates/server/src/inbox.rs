@@ -31,49 +31,68 @@ pub(crate) struct Inbox {
     pub(crate) clients: Arc<Clients>,
 }
 
-impl Handler for Inbox {
-    fn message(&self, from: &PeerInfo, envelope: Envelope) {
-        let Some(engine) = self.engine.upgrade() else {
-            return;
-        };
-        match (from.role, envelope.message) {
-            // It asks, and that is all: it has no clock to learn from, and no address, whatever it calls itself.
-            (
-                Role::Client,
-                Message::Request {
-                    id,
-                    within_ms,
-                    cluster,
-                    request,
-                    body,
-                },
-            ) => {
-                let asked = (cluster, request, body);
-                self.clients.request(&engine, from, id, within_ms, asked);
-            }
-            (Role::Client, _) => {}
-            (Role::Peer, message) => {
-                let start = (from.incarnation, from.boot);
-                let clock = match engine.hears(&from.name, start, &message) {
-                    Heard::Itself => {
-                        self.world.heard_address(&from.name, &from.address);
-                        envelope.clock
-                    }
-                    Heard::Stranger => 0,
-                    Heard::Not => return,
-                };
-                engine.message(&from.name, Envelope { clock, message });
+impl Inbox {
+    /// A client asks, and that is all: it has no clock to learn from, and no address, whatever it calls itself.
+    fn client_asks(&self, engine: &Arc<Engine>, from: &PeerInfo, envelope: Envelope) {
+        if let Message::Request {
+            id,
+            within_ms,
+            cluster,
+            request,
+            body,
+        } = envelope.message
+        {
+            let asked = (cluster, request, body);
+            self.clients.request(engine, from, id, within_ms, asked);
+        }
+    }
+
+    /// What a peer says together: who it is and what its clock shows is looked at once.
+    fn peer_says(&self, engine: &Engine, from: &PeerInfo, envelopes: Vec<Envelope>) {
+        let start = (from.incarnation, from.boot);
+        let is_itself = engine.is_itself(&from.name, start.0, start.1);
+        if is_itself {
+            self.world.heard_address(&from.name, &from.address);
+            let clocks = envelopes.iter().map(|envelope| envelope.clock);
+            engine.hears_clock(&from.name, clocks.max().unwrap_or(0));
+        }
+        for envelope in envelopes {
+            let heard = match is_itself {
+                true => engine.hears_itself(&from.name, start.0, &envelope.message),
+                false => engine.hears(&from.name, start, &envelope.message),
+            };
+            match heard {
+                Heard::Itself => engine.take_in(&from.name, envelope),
+                Heard::Stranger => {
+                    let clock = 0;
+                    engine.take_in(&from.name, Envelope { clock, ..envelope });
+                }
+                Heard::Not => {}
             }
         }
+    }
+}
+
+impl Handler for Inbox {
+    fn message(&self, from: &PeerInfo, envelope: Envelope) {
+        self.messages(from, vec![envelope]);
     }
 
     fn messages(&self, from: &PeerInfo, envelopes: Vec<Envelope>) {
         let _held = moment::hold();
-        if let Some(engine) = self.engine.upgrade() {
-            engine.expect_keys(envelopes.iter().filter_map(key_of));
-        }
-        for envelope in envelopes {
-            self.message(from, envelope);
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
+        match from.role {
+            Role::Client => {
+                for envelope in envelopes {
+                    self.client_asks(&engine, from, envelope);
+                }
+            }
+            Role::Peer => {
+                engine.expect_keys(envelopes.iter().filter_map(key_of));
+                self.peer_says(&engine, from, envelopes);
+            }
         }
     }
 

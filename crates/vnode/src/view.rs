@@ -31,12 +31,16 @@ struct ByRing {
     serves: bool,
     /// By partition, whether this node stands in its row.
     owns: Box<[bool]>,
+    /// Whether the first two places of some row are this node, or its only one.
+    holds_rows: bool,
 }
 
 impl ByRing {
     fn new(me: &NodeName, ring: Arc<Ring>, walk: Arc<Walk>, floors: Floors) -> ByRing {
         let member = ring.members.get(me);
+        let is_mine = |row: &Vec<NodeName>| row.iter().take(2).all(|node| node == me);
         ByRing {
+            holds_rows: ring.rows.iter().any(is_mine),
             id: ring.id(),
             serves: member.is_some_and(|m| matches!(m.status, Status::Valid | Status::Leaving)),
             owns: ring
@@ -134,6 +138,11 @@ impl View {
     /// What fences its requests.
     pub fn id(&self) -> RingId {
         self.by_ring.id
+    }
+
+    /// Whether some rows' first `n` places may be this node alone.
+    pub fn may_be_alone(&self, n: u8) -> bool {
+        n == 1 || self.by_ring.holds_rows
     }
 
     /// Whether this node is a member that may own and coordinate.

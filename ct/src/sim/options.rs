@@ -1,5 +1,6 @@
 //! This file answers: what kind of life does a seed have?
 
+use rkv_kv::Bounds;
 use rkv_vnode::Fault;
 
 /// How a life is drawn.
@@ -182,6 +183,20 @@ impl Options {
             late_one_in: 200,
             council: Council::CALM,
             ..Options::of_seed(seed)
+        }
+    }
+
+    /// In half of the lives all gets spare owners.
+    pub fn bounds(&self) -> Bounds {
+        let usual = Bounds::default();
+        let sparing_from = if self.seed / 8 % 2 == 1 {
+            0
+        } else {
+            usual.sparing_from
+        };
+        Bounds {
+            sparing_from,
+            ..usual
         }
     }
 

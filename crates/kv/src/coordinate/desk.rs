@@ -101,10 +101,11 @@ impl Table {
         self.desks.len() < MOST_REQUESTS / SHARDS && self.bytes < MOST_REQUEST_BYTES / SHARDS
     }
 
-    pub(super) fn remove(&mut self, base: u64) {
-        if let Some(desk) = self.desks.remove(&base) {
-            self.bytes -= desk.bytes;
-        }
+    /// Whether it was there.
+    pub(super) fn remove(&mut self, base: u64) -> bool {
+        let removed = self.desks.remove(&base);
+        self.bytes -= removed.as_ref().map_or(0, |desk| desk.bytes);
+        removed.is_some()
     }
 }
 

@@ -141,7 +141,11 @@ impl Coordinator {
         let Step {
             desk, asked, came, ..
         } = step;
+        let is_slow = matches!(event, get::Event::Tick) && get.machine.is_sparing();
         get.machine.step(step.now_ms, event, &mut get.effects);
+        if is_slow && !get.machine.is_sparing() {
+            self.spare_nobody_for_a_while(step.now_ms);
+        }
         let ring = get.machine.ring();
         let mut is_over = false;
         for effect in get.effects.drain(..) {

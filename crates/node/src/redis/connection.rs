@@ -118,7 +118,7 @@ impl Connection {
     }
 
     /// Goes on until the client leaves, breaks the protocol, or the node stops; or until it is to go on elsewhere.
-    pub(super) async fn run(mut self, mut stream: TcpStream) -> Option<Moving> {
+    pub(super) async fn run(mut self, mut stream: TcpStream) -> Option<Box<Moving>> {
         let habit = self.habit();
         while !self.admitted.client.is_killed() {
             let turn = self.turn();
@@ -153,10 +153,10 @@ impl Connection {
     }
 
     /// Lets go of these threads.
-    fn leave(self, stream: TcpStream) -> Option<Moving> {
+    fn leave(self, stream: TcpStream) -> Option<Box<Moving>> {
         let connection = self;
         match stream.into_std() {
-            Ok(stream) => Some(Moving { connection, stream }),
+            Ok(stream) => Some(Box::new(Moving { connection, stream })),
             Err(error) => threads::lost(&error),
         }
     }

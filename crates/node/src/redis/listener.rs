@@ -88,9 +88,9 @@ fn turn_away(stream: TcpStream) {
 
 /// A connection has ended where it ran.
 fn look_at(
-    ended: Result<Option<Moving>, JoinError>,
+    ended: Result<Option<Box<Moving>>, JoinError>,
     threads: &Threads,
-    connections: &mut JoinSet<Option<Moving>>,
+    connections: &mut JoinSet<Option<Box<Moving>>>,
 ) {
     match ended {
         Ok(None) => {}

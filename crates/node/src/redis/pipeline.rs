@@ -187,7 +187,9 @@ impl Pipeline {
     /// A request of one operation.
     pub(super) fn ask(&mut self, manner: Manner, key: Bytes, ask: Ask) {
         self.open();
+        // One without a deadline has been tried.
         if let Ask::Set(Write::Value { body, at_ms }) = &ask
+            && at_ms.is_some()
             && self.in_flight == 0
         {
             let engine = &self.server.engine;

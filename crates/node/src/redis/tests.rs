@@ -813,6 +813,7 @@ async fn values_are_bounded_and_large_ones_pass() {
     let bounds = Bounds {
         key_bytes: 100,
         value_bytes: 3 << 20,
+        ..Bounds::default()
     };
     let running = start(BackendKind::Memory, RedisConfig::default(), bounds).await;
     let mut client = running.client().await;

@@ -78,7 +78,11 @@ pub(super) struct Moving {
 
 impl Threads {
     /// Goes on with a connection where it belongs.
-    pub(super) fn take_in(&self, moving: Moving, connections: &mut JoinSet<Option<Moving>>) {
+    pub(super) fn take_in(
+        &self,
+        moving: Box<Moving>,
+        connections: &mut JoinSet<Option<Box<Moving>>>,
+    ) {
         let threads = match moving.connection.habit() {
             Habit::Calls => &self.calls,
             Habit::Pipelines => self.least_taken(),
@@ -94,8 +98,8 @@ impl Threads {
     }
 }
 
-async fn go_on(moving: Moving) -> Option<Moving> {
-    let Moving { connection, stream } = moving;
+async fn go_on(moving: Box<Moving>) -> Option<Box<Moving>> {
+    let Moving { connection, stream } = *moving;
     match TcpStream::from_std(stream) {
         Ok(stream) => connection.run(stream).await,
         Err(error) => lost(&error),
@@ -103,7 +107,7 @@ async fn go_on(moving: Moving) -> Option<Moving> {
 }
 
 /// It could not be moved.
-pub(super) fn lost(error: &io::Error) -> Option<Moving> {
+pub(super) fn lost(error: &io::Error) -> Option<Box<Moving>> {
     tracing::warn!("a redis connection was lost on its way to other threads: {error}");
     None
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::RngExt;
 use rkv_cluster::keeper::Keeper;
-use rkv_kv::{Bounds, Engine, Keyspace, KvService};
+use rkv_kv::{Engine, Keyspace, KvService};
 use rkv_quorum::clock::{Clock, Drift};
 use rkv_quorum::policy::Defaults;
 use rkv_ring::cluster::{Cluster, Config, Event, Identity, Stored, Target};
@@ -148,7 +148,7 @@ impl World {
             Arc::new(Clock::new(boot_id, MAX_DRIFT_MS)),
             Drift::new(MAX_DRIFT_MS),
             Keyspace::default_with(Defaults::default()),
-            Bounds::default(),
+            self.options.bounds(),
             boot_id,
         )
     }
