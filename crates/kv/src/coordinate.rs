@@ -13,9 +13,11 @@ mod desk;
 mod drive;
 mod translate;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_quorum::clock::Clock;
@@ -42,8 +44,8 @@ const SHARDS: usize = 16;
 pub const MOST_REQUESTS: usize = 32_768;
 /// At most so many bytes of keys and values, but always one in each table.
 pub const MOST_REQUEST_BYTES: usize = 512 << 20;
-/// So long no get spares owners after one was slow to answer: it may be slow for others too.
-const SPARE_AGAIN_MS: u64 = 1_000;
+/// So long an owner that was slow to answer a get that spared others is relied on by none.
+const SLOW_MS: u64 = 1_000;
 /// Low bits of a request id that number the asks of one request.
 const ASK_BITS: u32 = 12;
 /// The ask whose answer nobody waits for: hints and repairs after the fact.
@@ -60,8 +62,8 @@ pub struct Coordinator {
     shards: Vec<Mutex<Table>>,
     next: AtomicU64,
     in_flight: AtomicUsize,
-    /// Until then no get spares owners.
-    spares_from_ms: AtomicU64,
+    /// Nodes that were slow of late, until when they count as that.
+    slow: ArcSwap<BTreeMap<NodeName, u64>>,
 }
 
 impl Coordinator {
@@ -75,7 +77,7 @@ impl Coordinator {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             next: AtomicU64::new(boot & (u64::MAX >> (ASK_BITS + 2))),
             in_flight: AtomicUsize::new(0),
-            spares_from_ms: AtomicU64::new(0),
+            slow: ArcSwap::default(),
         }
     }
 
@@ -90,18 +92,30 @@ impl Coordinator {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Whether a get that begins now is to spare owners: at least `most` requests are under way, and no get had to wait for
-    /// a slow owner of late. Then whose turn it is to be asked.
-    pub fn turn_to_spare(&self, most: usize, now_ms: u64) -> Option<usize> {
-        let are_many = self.in_flight() >= most;
-        let may_spare = are_many && now_ms >= self.spares_from_ms.load(Ordering::Relaxed);
-        may_spare.then(|| self.next.load(Ordering::Relaxed) as usize)
+    /// The get as it is to begin: it spares owners while at least `many` other requests are under way.
+    pub fn sparing(&self, get: get::Get, many: usize, now_ms: u64) -> get::Get {
+        if self.in_flight() < many {
+            return get;
+        }
+        let turn = self.next.load(Ordering::Relaxed) as usize;
+        let slow = self.slow.load();
+        get.sparing(&self.me, turn, |node| {
+            slow.get(node).is_some_and(|until_ms| now_ms < *until_ms)
+        })
     }
 
-    /// An owner was slow to answer a get that spared the others.
-    fn spare_nobody_for_a_while(&self, now_ms: u64) {
-        let from_ms = now_ms + SPARE_AGAIN_MS;
-        self.spares_from_ms.store(from_ms, Ordering::Relaxed);
+    /// These have taken long over a get that spared others.
+    fn are_slow(&self, nodes: &[(NodeName, Ask)], now_ms: u64) {
+        self.slow.rcu(|slow| {
+            let mut slow = BTreeMap::clone(slow);
+            slow.retain(|_, until_ms| now_ms < *until_ms);
+            slow.extend(
+                nodes
+                    .iter()
+                    .map(|(node, _)| (node.clone(), now_ms + SLOW_MS)),
+            );
+            slow
+        });
     }
 
     /// What is counted of requests.

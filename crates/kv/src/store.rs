@@ -213,10 +213,7 @@ impl Engine {
         }
         let times = self.times(policy.timeout_ms);
         let coordinator = self.coordinator();
-        let sparing_from = self.bounds().sparing_from;
-        if let Some(turn) = coordinator.turn_to_spare(sparing_from, times.now.ms()) {
-            get = get.sparing(self.me(), turn);
-        }
+        let get = coordinator.sparing(get, self.bounds().sparing_from, times.now.ms());
         let (host, keyspace) = (self.host().clone(), keyspace.id);
         let done = Box::new(move |result: Result<GetOutcome, _>| {
             // A replica may have answered before it knew of a flush that this node knows of.

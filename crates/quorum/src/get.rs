@@ -125,13 +125,18 @@ impl Get {
         }
     }
 
-    /// The same, which begins with only as many owners as can make r: with `first` if it is one, the rest by turns. The others
-    /// are asked as soon as these cannot make r any more, or when they have taken [`HEDGE_MS`] over it. What others lack is not
-    /// seen by such a get, and not repaired.
+    /// The same, which begins with only as many owners as can make r: with `first` if it is one, of the rest each in its turn, and
+    /// with those that are slow only besides. The others are asked as soon as these cannot make r any more, or when they have
+    /// taken [`HEDGE_MS`] over it. What others lack is not seen by such a get, and not repaired.
     #[must_use]
-    pub fn sparing(mut self, first: &NodeName, turn: usize) -> Get {
+    pub fn sparing(
+        mut self,
+        first: &NodeName,
+        turn: usize,
+        is_slow: impl Fn(&NodeName) -> bool,
+    ) -> Get {
         let needed = self.needed();
-        let is_sparing = self.roster.spare(&needed, first, turn);
+        let is_sparing = self.roster.spare(&needed, first, turn, is_slow);
         self.sparing_until_ms = is_sparing.then_some(HEDGE_MS);
         self
     }
@@ -233,7 +238,9 @@ impl Get {
             return;
         };
         let counts = self.counting();
-        let may_count = |seat: &Seat<View>| seat.is_open() && !seat.is_spared() || counts(seat);
+        let may_count = |seat: &Seat<View>| {
+            seat.is_due() || (seat.counts() && seat.is_pending()) || counts(seat)
+        };
         if now_ms >= until_ms || !self.roster.tally(may_count).meets(&self.needed()) {
             self.roster.spare_nobody();
             self.sparing_until_ms = None;

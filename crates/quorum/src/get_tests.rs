@@ -356,7 +356,7 @@ fn a_newer_ring_re_routes_what_was_refused() {
 fn who_was_spared_is_asked_when_the_others_do_not_do() {
     let sparing = |turn| {
         let mut t = Talk::of(policy(3, 2, 0), "abc", "d");
-        t.get = t.get.sparing(&"b".into(), turn);
+        t.get = t.get.sparing(&"b".into(), turn, |_| false);
         t
     };
     for (turn, asked) in [(0, "a, b"), (1, "b, c"), (2, "a, b"), (3, "b, c")] {
@@ -381,24 +381,27 @@ fn who_was_spared_is_asked_when_the_others_do_not_do() {
         t.begin();
         assert_eq!(t.at(HEDGE_MS - 1), "");
         let said = step(&mut t);
-        match why {
-            // A newer ring may name others: it is awaited.
-            "moved" => {
-                let newer = Event::Preflist(preflist(2, "dbc", ""));
-                assert_eq!(t.step(newer), "c, d");
-            }
-            why => assert_eq!(said, "c", "{why}"),
-        }
+        assert_eq!(said, "c", "{why}");
         t.says("b", found(7));
         let said = t.says("c", found(7));
         assert!(said.starts_with("7 ["), "{why}: {said}");
     }
     let mut strict = Talk::of(policy(3, 2, 3), "abc", "");
-    strict.get = strict.get.sparing(&"b".into(), 0);
+    strict.get = strict.get.sparing(&"b".into(), 0, |_| false);
     assert_eq!(strict.begin(), "a, b, c", "all three are needed");
     let mut down = Talk::of(policy(3, 2, 0), "aBc", "");
-    down.get = down.get.sparing(&"b".into(), 0);
+    down.get = down.get.sparing(&"b".into(), 0, |_| false);
     assert_eq!(down.begin(), "a, c", "who is down is not counted on");
+    let mut moved = sparing(0);
+    moved.begin();
+    let newer = Event::Preflist(preflist(2, "abd", ""));
+    assert_eq!(moved.step(newer), "d", "whom a newer ring names is asked");
+    for (slow, asked) in [("a", "b, c"), ("c", "a, b"), ("ac", "a, b, c")] {
+        let mut t = Talk::of(policy(3, 2, 0), "abc", "");
+        let is_slow = |node: &NodeName| slow.contains(node.as_str());
+        t.get = t.get.sparing(&"b".into(), 0, is_slow);
+        assert_eq!(t.begin(), asked, "{slow} is not relied on");
+    }
 }
 
 /// Lost without it: an answer given before its node took another's place over is counted for that place too.
@@ -428,7 +431,7 @@ proptest! {
         let policy = GetPolicy { notfound_ok, ..policy(3, r, pr) };
         let mut get = Get::new(policy, &preflist(1, &alike(&places), &fallbacks));
         if let Some(turn) = spares {
-            get = get.sparing(&"b".into(), turn);
+            get = get.sparing(&"b".into(), turn, |node| node.as_str() == "c");
         }
         let mut under_way: Vec<(NodeName, Role, Ask)> = Vec::new();
         let mut counted: BTreeSet<(NodeName, Role)> = BTreeSet::new();

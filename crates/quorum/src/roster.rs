@@ -288,14 +288,21 @@ impl<A> Roster<A> {
             .find(|seat| seat.node == *node && awaited(seat))
     }
 
-    /// Spares whoever is not needed to make `needed`: `first` is asked if it has a seat, and of the others each in its turn.
-    /// Returns whether somebody is spared.
-    pub(crate) fn spare(&mut self, needed: &Tally, first: &NodeName, turn: usize) -> bool {
+    /// Spares whoever is not needed to make `needed`: `first` is asked if it has a seat, and of the others each in its turn, but
+    /// those last that are slow, and these are not relied on. Returns whether somebody is spared.
+    pub(crate) fn spare(
+        &mut self,
+        needed: &Tally,
+        first: &NodeName,
+        turn: usize,
+        is_slow: impl Fn(&NodeName) -> bool,
+    ) -> bool {
         let is_first = |at: &usize| self.seats[*at].node == *first;
         let (mut order, mut others): (SmallVec<[usize; 3]>, SmallVec<[usize; 3]>) =
             (0..self.seats.len()).partition(is_first);
         let turn = turn % others.len().max(1);
         others.rotate_left(turn);
+        others.sort_by_key(|at| is_slow(&self.seats[*at].node));
         order.extend(others);
         let mut asked = Tally::default();
         let mut is_sparing = false;
@@ -307,7 +314,7 @@ impl<A> Roster<A> {
             if asked.meets(needed) {
                 seat.standing = Standing::Spared;
                 is_sparing = true;
-            } else {
+            } else if !is_slow(&seat.node) {
                 asked.count(seat.role, seat.places.len());
             }
         }

@@ -141,10 +141,10 @@ impl Coordinator {
         let Step {
             desk, asked, came, ..
         } = step;
-        let is_slow = matches!(event, get::Event::Tick) && get.machine.is_sparing();
+        let was_sparing = matches!(event, get::Event::Tick) && get.machine.is_sparing();
         get.machine.step(step.now_ms, event, &mut get.effects);
-        if is_slow && !get.machine.is_sparing() {
-            self.spare_nobody_for_a_while(step.now_ms);
+        if was_sparing && !get.machine.is_sparing() {
+            self.are_slow(asked, step.now_ms);
         }
         let ring = get.machine.ring();
         let mut is_over = false;
