@@ -29,4 +29,4 @@ pub use error::Error;
 pub use faults::{DiskFault, Faults};
 pub use open::{Opened, folders_set_aside, open};
 pub use order::{Space, StoreKey};
-pub use store::{Done, Durability, Job, Snapshot, Store, start};
+pub use store::{Awaited, Done, Durability, Ended, Job, Listener, Snapshot, Store, start};
