@@ -46,8 +46,9 @@ pub struct Checked<B> {
     damage: Arc<Damage>,
 }
 
+/// What was met of it. It outlives an engine that is opened afresh.
 #[derive(Default)]
-struct Damage {
+pub struct Damage {
     count: AtomicU64,
     warned: Mutex<Option<Instant>>,
     met: Mutex<Met>,
@@ -163,10 +164,12 @@ fn bounds(start: &[u8], end: &[u8]) -> (Bytes, Bytes) {
 impl<B: Backend> Checked<B> {
     /// `engine`, checked.
     pub fn new(engine: B) -> Checked<B> {
-        Checked {
-            engine,
-            damage: Arc::default(),
-        }
+        Checked::noting(engine, Arc::default())
+    }
+
+    /// The same; what is met is noted in `damage`.
+    pub fn noting(engine: B, damage: Arc<Damage>) -> Checked<B> {
+        Checked { engine, damage }
     }
 }
 

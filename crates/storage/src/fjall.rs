@@ -10,7 +10,9 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode, Readable,
+};
 
 use crate::backend::{Backend, Batch, Op, Scan, Stats};
 use crate::error::Error;
@@ -83,7 +85,7 @@ impl Backend for Fjall {
         let mut latest: Vec<&Op> = batch.ops.iter().rev().collect();
         latest.sort_by_key(|op| op.key());
         latest.dedup_by_key(|op| op.key());
-        let mut changes = self.database.batch();
+        let mut changes = WriteBatch::with_capacity(self.database.clone(), latest.len());
         for op in latest {
             match op {
                 Op::Put(key, value) => {

@@ -494,13 +494,14 @@ impl Host {
 
     fn tell_on(&self, outbox: Outbox) {
         let upward = self.upward();
+        let mut me = None;
         for (to, answer, body) in outbox.answers {
             match to {
                 // Whoever ran the step has taken it.
                 ReplyTo::Here => {}
                 ReplyTo::Local(id) => {
-                    let me = self.view.load().me().clone();
-                    upward.answered(id, &me, answer, body);
+                    let me = me.get_or_insert_with(|| self.view.load().me().clone());
+                    upward.answered(id, me, answer, body);
                 }
                 ReplyTo::Remote(node, id) => self.answer_afar(&node, id, answer, body),
             }
