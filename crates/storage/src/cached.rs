@@ -37,7 +37,7 @@ impl Weighter<Bytes, Bytes> for Cost {
 
 /// An engine whose entries of late are in memory.
 pub struct Cached<B> {
-    engine: B,
+    pub(crate) engine: B,
     entries: Cache<Bytes, Bytes, Cost>,
 }
 

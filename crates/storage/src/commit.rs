@@ -2,7 +2,8 @@
 //!
 //! One thread takes all that is queued, applies it in order (small batches as one), hands it to the operating system once,
 //! syncs once if anybody needs it, and then completes all. So the price of a system call and of an fsync is shared by
-//! whatever came in while the one before was under way, and nobody waits for more company.
+//! whatever came in while the one before was under way. Where the sync is what takes the time, those who were told of the last one
+//! are waited for a moment (`company`).
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use crate::backend::{Backend, Batch, Scan, Stats};
+use crate::company::{Company, Wait};
 use crate::error::Error;
 use crate::faults::Faults;
 use crate::store::{Awaited, Done, Durability, Ended, Job, Listener, Snapshot, Store};
@@ -76,8 +78,15 @@ struct Queue {
     work: VecDeque<(usize, Work)>,
     bytes: usize,
     is_closed: bool,
-    /// The writer waits to be woken.
-    is_idle: bool,
+    /// The writer waits for so many; 0: it does not wait.
+    awaited: usize,
+}
+
+impl Queue {
+    /// Whether so many jobs are there, or as many bytes as one group takes.
+    fn has(&self, jobs: usize) -> bool {
+        self.work.len() >= jobs || self.bytes >= GROUP_BYTES
+    }
 }
 
 #[derive(Default)]
@@ -100,7 +109,8 @@ impl Line {
             } else {
                 queue.bytes += bytes;
                 queue.work.push_back((bytes, work));
-                if std::mem::take(&mut queue.is_idle) {
+                if queue.awaited > 0 && queue.has(queue.awaited) {
+                    queue.awaited = 0;
                     self.arrived.notify_one();
                 }
                 return;
@@ -109,14 +119,19 @@ impl Line {
         work.refuse(refusal);
     }
 
-    /// Waits for work until `deadline`. `None`: closed, and nothing is left.
-    fn take(&self, deadline: Option<Instant>) -> Option<Vec<Work>> {
+    /// How many wait.
+    fn len(&self) -> usize {
+        self.queue.lock().work.len()
+    }
+
+    /// Waits for work until `deadline`, then for as much of it as `wait` says. `None`: closed, and nothing is left.
+    fn take(&self, deadline: Option<Instant>, wait: Option<Wait>) -> Option<Vec<Work>> {
         let mut queue = self.queue.lock();
         while queue.work.is_empty() {
             if queue.is_closed {
                 return None;
             }
-            queue.is_idle = true;
+            queue.awaited = 1;
             match deadline {
                 None => self.arrived.wait(&mut queue),
                 Some(deadline) => {
@@ -126,7 +141,15 @@ impl Line {
                 }
             }
         }
-        queue.is_idle = false;
+        if let Some(Wait { jobs, until }) = wait {
+            while !queue.has(jobs) && !queue.is_closed {
+                queue.awaited = jobs;
+                if self.arrived.wait_until(&mut queue, until).timed_out() {
+                    break;
+                }
+            }
+        }
+        queue.awaited = 0;
         let mut group = Vec::with_capacity(queue.work.len().min(GROUP_JOBS));
         let mut taken = 0;
         while group.len() < GROUP_JOBS && taken < GROUP_BYTES {
@@ -172,6 +195,8 @@ impl Writer {
             // What an earlier process wrote may still be on its way to the disk.
             unsynced_since: Some(Instant::now()),
             owes_sync: false,
+            synced_in: None,
+            company: Company::default(),
         };
         let thread = std::thread::Builder::new()
             .name("rkv-storage".to_owned())
@@ -299,6 +324,9 @@ struct Committer {
     unsynced_since: Option<Instant>,
     /// A sync in the background failed: the next group syncs, and is told.
     owes_sync: bool,
+    /// How long the sync of the group under way took.
+    synced_in: Option<Duration>,
+    company: Company,
 }
 
 /// A job carried out, about to be told.
@@ -368,10 +396,12 @@ impl Committer {
                 (Durability::Batch, Some(since)) => Some(since + self.sync_interval),
                 _ => None,
             };
-            let Some(group) = self.line.take(deadline) else {
+            let wait = self.company.wait(Instant::now());
+            let Some(group) = self.line.take(deadline, wait) else {
                 break;
             };
             if !group.is_empty() {
+                self.company.came(wait, group.len());
                 self.commit(group);
             }
             // Anew: the group may have synced, or it may be the first since the last sync.
@@ -394,6 +424,7 @@ impl Committer {
             told: Vec::with_capacity(work.len()),
             ..Group::default()
         };
+        let (began, jobs) = (Instant::now(), work.len());
         let fault = self.faults.check();
         for work in work {
             match (work, &fault) {
@@ -402,7 +433,9 @@ impl Committer {
             }
         }
         self.flush(&mut group);
+        self.synced_in = None;
         let landed = self.land(&group);
+        let in_flight = (jobs + self.line.len()).min(GROUP_JOBS);
         let mut together = Together::default();
         for told in group.told {
             match told {
@@ -417,6 +450,9 @@ impl Committer {
             }
         }
         together.tell();
+        let synced_in = self.synced_in.unwrap_or_default();
+        let rest = began.elapsed().saturating_sub(synced_in);
+        self.company.told(in_flight, synced_in, rest);
     }
 
     fn carry_out(&mut self, group: &mut Group, work: Work) {
@@ -505,7 +541,9 @@ impl Committer {
 
     fn sync(&mut self) -> Result<(), Error> {
         if self.unsynced_since.is_some() {
+            let began = Instant::now();
             self.backend.sync()?;
+            self.synced_in = Some(began.elapsed());
             self.unsynced_since = None;
             self.owes_sync = false;
         }
