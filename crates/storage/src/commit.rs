@@ -396,7 +396,11 @@ impl Committer {
                 (Durability::Batch, Some(since)) => Some(since + self.sync_interval),
                 _ => None,
             };
-            let wait = self.company.wait(Instant::now());
+            // At other levels a group syncs only when somebody asks for it.
+            let wait = match self.durability {
+                Durability::Always => self.company.wait(Instant::now()),
+                Durability::Batch | Durability::Os => None,
+            };
             let Some(group) = self.line.take(deadline, wait) else {
                 break;
             };
