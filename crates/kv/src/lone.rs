@@ -5,8 +5,6 @@
 //! deadline has come. Whatever is not as plain as "stored, and the ring is the one that it was routed by" is begun anew as
 //! a request of its own, under the same stamp: the same write, which a copy that has it already takes as such.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_quorum::clock::Stamp;
@@ -47,13 +45,26 @@ pub(crate) struct Lones {
     table: Mutex<Table>,
 }
 
+/// Low bits of a write's number: its place in the table.
+const PLACE_BITS: u32 = 16;
+
+const _: () = assert!(MOST_REQUESTS <= 1 << PLACE_BITS, "each has a place");
+
+/// Beyond that many their numbers come again, so that each fits a request's id. One that waited meanwhile has its place.
+const MOST_BEGUN: u64 = 1 << (u64::BITS - PLACE_BITS - UNHEARD.count_ones());
+
+/// The memory of more is given back when nothing is under way.
+const KEPT_PLACES: usize = 1024;
+
 #[derive(Default)]
 struct Table {
-    /// How many there were.
+    /// How many there were, modulo [`MOST_BEGUN`].
     begun: u64,
-    /// By their numbers. One that waits for long, as for the target of a move, costs its own room and no other's.
-    writes: BTreeMap<u64, Box<Lone>>,
-    /// Bytes of those.
+    /// With their numbers. One that waits for long, as for the target of a move, costs its own place and no other's.
+    places: Vec<Option<(u64, Lone)>>,
+    /// Places of none.
+    free: Vec<usize>,
+    /// Bytes of those that are there.
     bytes: usize,
 }
 
@@ -68,13 +79,36 @@ impl Lone {
 }
 
 impl Table {
-    fn has_room(&self) -> bool {
-        self.writes.len() < MOST_REQUESTS && self.bytes < MOST_REQUEST_BYTES
+    fn open(&self) -> usize {
+        self.places.len() - self.free.len()
     }
 
-    fn take(&mut self, number: u64) -> Option<Box<Lone>> {
-        let taken = self.writes.remove(&number)?;
+    fn has_room(&self) -> bool {
+        self.open() < MOST_REQUESTS && self.bytes < MOST_REQUEST_BYTES
+    }
+
+    /// Takes it in, and says under which number.
+    fn put(&mut self, lone: Lone) -> u64 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        let number = (self.begun << PLACE_BITS) | place as u64;
+        self.begun = (self.begun + 1) % MOST_BEGUN;
+        self.bytes += lone.bytes();
+        self.places[place] = Some((number, lone));
+        number
+    }
+
+    fn take(&mut self, number: u64) -> Option<Lone> {
+        let place = (number & ((1 << PLACE_BITS) - 1)) as usize;
+        let standing = self.places.get_mut(place)?;
+        let (_, taken) = standing.take_if(|(of, _)| *of == number)?;
         self.bytes -= taken.bytes();
+        self.free.push(place);
+        if self.open() == 0 && self.places.capacity() > KEPT_PLACES {
+            (self.places, self.free) = (Vec::new(), Vec::new());
+        }
         Some(taken)
     }
 }
@@ -82,35 +116,32 @@ impl Table {
 impl Lones {
     /// How many are under way.
     pub(crate) fn open(&self) -> usize {
-        self.table.lock().writes.len()
+        self.table.lock().open()
     }
 
     /// Takes it in, unless there are too many.
-    fn begin(&self, lone: Box<Lone>) -> Result<RequestId, Box<Lone>> {
+    fn begin(&self, lone: Lone) -> Result<RequestId, Box<Lone>> {
         let mut table = self.table.lock();
         if !table.has_room() {
-            return Err(lone);
+            return Err(Box::new(lone));
         }
-        let number = table.begun;
-        table.begun += 1;
-        table.bytes += lone.bytes();
-        table.writes.insert(number, lone);
+        let number = table.put(lone);
         Ok(RequestId((number * (UNHEARD + 1)) | LONE))
     }
 
     /// The write of this number, unless its deadline has come.
-    fn take(&self, id: RequestId) -> Option<Box<Lone>> {
+    fn take(&self, id: RequestId) -> Option<Lone> {
         self.table.lock().take(id.0 / (UNHEARD + 1))
     }
 
     /// Those whose deadline has come.
     fn late(&self, now_ms: u64) -> Vec<Lone> {
         let mut table = self.table.lock();
-        let writes = table.writes.iter();
-        let late = writes.filter(|(_, lone)| lone.times.until_ms <= now_ms);
+        let late = table.places.iter().flatten();
+        let late = late.filter(|(_, lone)| lone.times.until_ms <= now_ms);
         let late: Vec<u64> = late.map(|(number, _)| *number).collect();
         late.into_iter()
-            .filter_map(|number| table.take(number).map(|lone| *lone))
+            .filter_map(|number| table.take(number))
             .collect()
     }
 }
@@ -120,7 +151,7 @@ impl Engine {
         let Place { slot, key } = lone.place.clone();
         let body = Bytes::from(lone.draft.stamped(lone.stamp).encode());
         let (ring, timeout_ms) = (lone.ring, lone.policy.timeout_ms);
-        let id = match self.lones().begin(Box::new(lone)) {
+        let id = match self.lones().begin(lone) {
             Ok(id) => id,
             Err(lone) => {
                 let error = KvError::from(lone.failed(ErrorKind::Busy, false));
@@ -168,7 +199,7 @@ impl Engine {
     }
 
     /// The write as a request of its own, for what is left of its time.
-    fn begin_anew(&self, lone: Box<Lone>, is_unsure: bool) {
+    fn begin_anew(&self, lone: Lone, is_unsure: bool) {
         let now = self.now();
         let policy = PutPolicy {
             timeout_ms: lone.times.until_ms.saturating_sub(now.ms()),
@@ -181,7 +212,7 @@ impl Engine {
             stamp,
             done: told,
             ..
-        } = *lone;
+        } = lone;
         let done = move |put: Result<PutOutcome, QuorumError>| {
             let sure = |error: QuorumError| match is_unsure {
                 true => error.after_an_unsure_try(),

@@ -8,7 +8,7 @@
 //!
 //! In reading order: [`settings`] what a node is told · [`node`] how its parts come up and go down · `opening` the
 //! folder and the machines on it · `hearing` gossip's way in · `routine` what happens by itself · `world` sockets and
-//! clocks · [`moment`] one reading of the wall clock for what happens together · `inbox` what arrives · [`clients`] which requests of clients are taken on · `request` what comes of one.
+//! clocks · [`moment`] one reading of the wall clock for what happens together · [`wakes`] who is woken when that is done · `inbox` what arrives · [`clients`] which requests of clients are taken on · `request` what comes of one.
 
 pub mod clients;
 mod hearing;
@@ -20,6 +20,7 @@ mod presence;
 mod request;
 mod routine;
 pub mod settings;
+pub mod wakes;
 mod world;
 
 pub use node::Node;

@@ -22,8 +22,8 @@ use rkv_wire::transport::{Peer, Transport};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::moment;
 use crate::presence::Presence;
+use crate::{moment, wakes};
 
 /// Time does not begin at 0: one before the start must be expressible.
 const BEFORE_START_US: u64 = 10_000_000;
@@ -170,6 +170,12 @@ impl World for RealWorld {
         if let Some(peer) = self.peers.load().get(to) {
             self.transport.send(peer, self.envelope(message));
         }
+    }
+
+    fn together(&self, all: &mut dyn FnMut()) {
+        let _moment = moment::hold();
+        let _wakes = wakes::hold();
+        all();
     }
 }
 

@@ -1,8 +1,8 @@
 //! This file answers: how is an entry read that was read or written a moment ago?
 //!
 //! From memory. Every write of a key looks first at what is held, and the engines on disk take several microseconds for that,
-//! also where all their blocks are in memory. What is kept here is what the engine returned or took, as it is there:
-//! sealed, so whoever reads it checks it. A cache belongs to one opened engine and goes with it: an engine that is opened
+//! also where all their blocks are in memory. What is kept here is what was written, or was checked when the engine returned it: it is
+//! not checked again each time that it is read, as little as what an engine in memory holds. A cache belongs to one opened engine and goes with it: an engine that is opened
 //! afresh may have forgotten what the one before it took.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, GuardResult};
 
-use crate::backend::{Backend, Batch, Op, Scan, Stats};
+use crate::backend::{Backend, Batch, Op, Scan, Stats, drop_by_pages};
 use crate::error::Error;
 
 /// What the entries that are kept may take, their bookkeeping included.
@@ -37,7 +37,7 @@ impl Weighter<Bytes, Bytes> for Cost {
 
 /// An engine whose entries of late are in memory.
 pub struct Cached<B> {
-    engine: B,
+    pub(crate) engine: B,
     entries: Cache<Bytes, Bytes, Cost>,
 }
 
@@ -87,7 +87,9 @@ impl<B: Backend> Backend for Cached<B> {
         for op in &batch.ops {
             match op {
                 Op::Put(key, value) if applied.is_ok() && is_kept(key, value) => {
-                    self.entries.insert(key.clone(), value.clone());
+                    // A copy: what came may be a slice of all that it was received with.
+                    let value = Bytes::copy_from_slice(value);
+                    self.entries.insert(key.clone(), value);
                 }
                 // Of a batch that failed nobody knows what is there.
                 Op::Put(key, _) | Op::Delete(key) => drop(self.entries.remove(key)),
@@ -120,6 +122,12 @@ impl<B: Backend> Backend for Cached<B> {
 
     fn is_empty(&self, start: &[u8], end: &[u8]) -> Result<bool, Error> {
         self.engine.is_empty(start, end)
+    }
+
+    fn drop_range(&self, start: &[u8], end: &[u8]) -> Result<u64, Error> {
+        // By pages, so that nothing of it is kept; then what no page shows, because it is damaged.
+        let dropped = drop_by_pages(self, start, end)?;
+        Ok(dropped + self.engine.drop_range(start, end)?)
     }
 
     fn take_damaged(&self) -> Vec<Bytes> {

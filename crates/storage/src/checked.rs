@@ -46,8 +46,9 @@ pub struct Checked<B> {
     damage: Arc<Damage>,
 }
 
+/// What was met of it. It outlives an engine that is opened afresh.
 #[derive(Default)]
-struct Damage {
+pub struct Damage {
     count: AtomicU64,
     warned: Mutex<Option<Instant>>,
     met: Mutex<Met>,
@@ -163,10 +164,12 @@ fn bounds(start: &[u8], end: &[u8]) -> (Bytes, Bytes) {
 impl<B: Backend> Checked<B> {
     /// `engine`, checked.
     pub fn new(engine: B) -> Checked<B> {
-        Checked {
-            engine,
-            damage: Arc::default(),
-        }
+        Checked::noting(engine, Arc::default())
+    }
+
+    /// The same; what is met is noted in `damage`.
+    pub fn noting(engine: B, damage: Arc<Damage>) -> Checked<B> {
+        Checked { engine, damage }
     }
 }
 
@@ -300,6 +303,7 @@ fn unseal_value(key: &[u8], sealed: &Bytes) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cached::Cached;
 
     /// Lost without it: nobody hears which copy lost an entry, or hears it again each time that the entry is read.
     #[test]
@@ -317,6 +321,23 @@ mod tests {
         assert_eq!(checked.get(&key).unwrap(), None);
         assert!(checked.take_damaged().is_empty());
         assert_eq!(checked.stats().damaged, 5);
+    }
+
+    /// Lost without it: a copy that is dropped leaves what was damaged of it, for whoever holds those slots next.
+    #[test]
+    fn what_is_damaged_is_dropped_with_its_range() {
+        let cached = Cached::new(Checked::new(crate::memory::Memory::new()));
+        let (damaged, whole) = (Bytes::from_static(b"damaged"), Bytes::from_static(b"whole"));
+        let mut batch = Batch::default();
+        batch.put(whole.clone(), Bytes::from_static(b"v"));
+        cached.apply(&batch).unwrap();
+        let mut batch = Batch::default();
+        batch.put(damaged.clone(), Bytes::from_static(b"never sealed"));
+        let raw = &cached.engine.engine;
+        raw.apply(&batch).unwrap();
+        assert_eq!(cached.drop_range(b"a", b"z"), Ok(2));
+        assert_eq!(raw.get(&damaged), Ok(None));
+        assert_eq!(cached.get(&whole), Ok(None));
     }
 
     /// Lost without it: a flipped bit, a value under another's key or a torn one is handed to a client as true.

@@ -2,11 +2,12 @@
 //!
 //! One thread takes all that is queued, applies it in order (small batches as one), hands it to the operating system once,
 //! syncs once if anybody needs it, and then completes all. So the price of a system call and of an fsync is shared by
-//! whatever came in while the one before was under way, and nobody waits for more company.
+//! whatever came in while the one before was under way. Where the sync is what takes the time, those who were told of the last one
+//! are waited for a moment (`company`).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,10 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use crate::backend::{Backend, Batch, Scan, Stats};
+use crate::company::{Company, Wait};
 use crate::error::Error;
 use crate::faults::Faults;
-use crate::store::{Done, Durability, Job, Snapshot, Store};
+use crate::store::{Awaited, Done, Durability, Ended, Job, Listener, Snapshot, Store};
 
 /// At most this many jobs wait; one more is answered with [`Error::Busy`].
 pub const QUEUE_JOBS: usize = 65_536;
@@ -35,6 +37,7 @@ const MERGE_BYTES: usize = 4 << 20;
 
 enum Work {
     Write(Job),
+    Awaited(Batch, Awaited),
     Drop(Bytes, Bytes, Done),
     Snapshot(Bytes, Bytes, Snapshot),
     Sync(Done),
@@ -43,27 +46,31 @@ enum Work {
 impl Work {
     fn bytes(&self) -> usize {
         match self {
-            Work::Write(job) => job.batch.bytes(),
+            Work::Write(Job { batch, .. }) | Work::Awaited(batch, _) => batch.bytes(),
             Work::Drop(..) | Work::Snapshot(..) | Work::Sync(_) => 0,
         }
     }
 
-    /// Whom to tell. A snapshot's asker hears of failures only.
-    fn done(self) -> Done {
+    /// Whom to tell that it failed. A snapshot's asker hears of failures only.
+    fn failed(self, error: Error) -> Told {
         match self {
-            Work::Write(job) => job.done,
-            Work::Drop(_, _, done) | Work::Sync(done) => done,
-            Work::Snapshot(_, _, done) => Box::new(|result| {
-                if let Err(error) = result {
-                    done(Err(error));
-                }
-            }),
+            Work::Write(job) => Told::Done(job.done, Err(error)),
+            Work::Awaited(_, awaited) => Told::Awaited(awaited, Err(error)),
+            Work::Drop(_, _, done) | Work::Sync(done) => Told::Done(done, Err(error)),
+            Work::Snapshot(_, _, done) => {
+                let done = Box::new(|result: Result<(), Error>| done(result.map(|()| nothing())));
+                Told::Done(done, Err(error))
+            }
         }
     }
 
     fn refuse(self, error: Error) {
-        self.done()(Err(error));
+        self.failed(error).tell(&Ok(()));
     }
+}
+
+fn nothing() -> Scan {
+    Box::new(std::iter::empty())
 }
 
 #[derive(Default)]
@@ -71,8 +78,15 @@ struct Queue {
     work: VecDeque<(usize, Work)>,
     bytes: usize,
     is_closed: bool,
-    /// The writer waits to be woken.
-    is_idle: bool,
+    /// The writer waits for so many; 0: it does not wait.
+    awaited: usize,
+}
+
+impl Queue {
+    /// Whether so many jobs are there, or as many bytes as one group takes.
+    fn has(&self, jobs: usize) -> bool {
+        self.work.len() >= jobs || self.bytes >= GROUP_BYTES
+    }
 }
 
 #[derive(Default)]
@@ -95,7 +109,8 @@ impl Line {
             } else {
                 queue.bytes += bytes;
                 queue.work.push_back((bytes, work));
-                if std::mem::take(&mut queue.is_idle) {
+                if queue.awaited > 0 && queue.has(queue.awaited) {
+                    queue.awaited = 0;
                     self.arrived.notify_one();
                 }
                 return;
@@ -104,14 +119,19 @@ impl Line {
         work.refuse(refusal);
     }
 
-    /// Waits for work until `deadline`. `None`: closed, and nothing is left.
-    fn take(&self, deadline: Option<Instant>) -> Option<Vec<Work>> {
+    /// How many wait.
+    fn len(&self) -> usize {
+        self.queue.lock().work.len()
+    }
+
+    /// Waits for work until `deadline`, then for as much of it as `wait` says. `None`: closed, and nothing is left.
+    fn take(&self, deadline: Option<Instant>, wait: Option<Wait>) -> Option<Vec<Work>> {
         let mut queue = self.queue.lock();
         while queue.work.is_empty() {
             if queue.is_closed {
                 return None;
             }
-            queue.is_idle = true;
+            queue.awaited = 1;
             match deadline {
                 None => self.arrived.wait(&mut queue),
                 Some(deadline) => {
@@ -121,7 +141,15 @@ impl Line {
                 }
             }
         }
-        queue.is_idle = false;
+        if let Some(Wait { jobs, until }) = wait {
+            while !queue.has(jobs) && !queue.is_closed {
+                queue.awaited = jobs;
+                if self.arrived.wait_until(&mut queue, until).timed_out() {
+                    break;
+                }
+            }
+        }
+        queue.awaited = 0;
         let mut group = Vec::with_capacity(queue.work.len().min(GROUP_JOBS));
         let mut taken = 0;
         while group.len() < GROUP_JOBS && taken < GROUP_BYTES {
@@ -167,6 +195,8 @@ impl Writer {
             // What an earlier process wrote may still be on its way to the disk.
             unsynced_since: Some(Instant::now()),
             owes_sync: false,
+            synced_in: None,
+            company: Company::default(),
         };
         let thread = std::thread::Builder::new()
             .name("rkv-storage".to_owned())
@@ -216,6 +246,10 @@ impl Store for Writer {
 
     fn submit(&self, job: Job) {
         self.line.push(Work::Write(job));
+    }
+
+    fn submit_awaited(&self, batch: Batch, awaited: Awaited) {
+        self.line.push(Work::Awaited(batch, awaited));
     }
 
     fn snapshot(&self, start: Bytes, end: Bytes, done: Snapshot) {
@@ -290,14 +324,56 @@ struct Committer {
     unsynced_since: Option<Instant>,
     /// A sync in the background failed: the next group syncs, and is told.
     owes_sync: bool,
+    /// How long the sync of the group under way took.
+    synced_in: Option<Duration>,
+    company: Company,
 }
 
 /// A job carried out, about to be told.
 enum Told {
     Done(Done, Result<(), Error>),
+    Awaited(Awaited, Result<(), Error>),
     /// Shares no batch's fate, only the group's.
     Synced(Done),
     Snapshot(Snapshot, Scan),
+}
+
+impl Told {
+    /// Tells of this one alone; `landed` is how the group did.
+    fn tell(self, landed: &Result<(), Error>) {
+        match self {
+            Told::Done(done, result) => done(result.and_then(|()| landed.clone())),
+            Told::Awaited(awaited, result) => awaited.tell(result.and_then(|()| landed.clone())),
+            Told::Synced(done) => done(landed.clone()),
+            Told::Snapshot(done, scan) => done(Ok(scan)),
+        }
+    }
+}
+
+/// Ends that one listener is about to be told.
+#[derive(Default)]
+struct Together {
+    by: Option<Weak<dyn Listener>>,
+    ended: Vec<Ended>,
+}
+
+impl Together {
+    fn add(&mut self, awaited: Awaited, result: Result<(), Error>) {
+        let Awaited { by, of, number } = awaited;
+        if !self.by.as_ref().is_some_and(|to| Weak::ptr_eq(to, &by)) {
+            self.tell();
+            self.by = Some(by);
+        }
+        self.ended.push(Ended { of, number, result });
+    }
+
+    fn tell(&mut self) {
+        let listener = self.by.take().and_then(|by| by.upgrade());
+        let ended = std::mem::take(&mut self.ended);
+        if let Some(listener) = listener {
+            listener.landed(ended);
+        }
+    }
 }
 
 /// A group being carried out.
@@ -320,10 +396,16 @@ impl Committer {
                 (Durability::Batch, Some(since)) => Some(since + self.sync_interval),
                 _ => None,
             };
-            let Some(group) = self.line.take(deadline) else {
+            // At other levels a group syncs only when somebody asks for it.
+            let wait = match self.durability {
+                Durability::Always => self.company.wait(Instant::now()),
+                Durability::Batch | Durability::Os => None,
+            };
+            let Some(group) = self.line.take(deadline, wait) else {
                 break;
             };
             if !group.is_empty() {
+                self.company.came(wait, group.len());
                 self.commit(group);
             }
             // Anew: the group may have synced, or it may be the first since the last sync.
@@ -346,61 +428,85 @@ impl Committer {
             told: Vec::with_capacity(work.len()),
             ..Group::default()
         };
+        let (began, jobs) = (Instant::now(), work.len());
         let fault = self.faults.check();
         for work in work {
             match (work, &fault) {
-                (Work::Snapshot(start, end, done), _) => {
-                    self.flush(&mut group);
-                    let scan = self.backend.scan(&start, &end);
-                    group.told.push(Told::Snapshot(done, scan));
-                    group.merged_from = group.told.len();
-                }
-                (work, Err(error)) => {
-                    group.told.push(Told::Done(work.done(), Err(error.clone())));
-                }
-                (Work::Write(job), Ok(())) => self.write(&mut group, job),
-                (Work::Drop(start, end, done), Ok(())) => {
-                    self.flush(&mut group);
-                    let result = self.backend.drop_range(&start, &end).map(|_| ());
-                    group.applied = true;
-                    group.told.push(Told::Done(done, result));
-                    group.merged_from = group.told.len();
-                }
-                (Work::Sync(done), Ok(())) => {
-                    group.wants_sync = true;
-                    group.told.push(Told::Synced(done));
-                }
+                (work @ Work::Snapshot(..), _) | (work, Ok(())) => self.carry_out(&mut group, work),
+                (work, Err(error)) => group.told.push(work.failed(error.clone())),
             }
         }
         self.flush(&mut group);
+        self.synced_in = None;
         let landed = self.land(&group);
+        let in_flight = (jobs + self.line.len()).min(GROUP_JOBS);
+        let mut together = Together::default();
         for told in group.told {
             match told {
-                Told::Done(done, result) => done(result.and_then(|()| landed.clone())),
-                Told::Synced(done) => done(landed.clone()),
-                Told::Snapshot(done, scan) => done(Ok(scan)),
+                Told::Awaited(awaited, result) => {
+                    together.add(awaited, result.and_then(|()| landed.clone()));
+                }
+                told => {
+                    // Whoever is told: in the order in which they were submitted.
+                    together.tell();
+                    told.tell(&landed);
+                }
+            }
+        }
+        together.tell();
+        let synced_in = self.synced_in.unwrap_or_default();
+        let rest = began.elapsed().saturating_sub(synced_in);
+        self.company.told(in_flight, synced_in, rest);
+    }
+
+    fn carry_out(&mut self, group: &mut Group, work: Work) {
+        match work {
+            Work::Snapshot(start, end, done) => {
+                self.flush(group);
+                let scan = self.backend.scan(&start, &end);
+                group.told.push(Told::Snapshot(done, scan));
+                group.merged_from = group.told.len();
+            }
+            Work::Write(Job { batch, sync, done }) => {
+                self.write(group, batch);
+                group.wants_sync |= sync;
+                group.told.push(Told::Done(done, Ok(())));
+            }
+            Work::Awaited(batch, awaited) => {
+                self.write(group, batch);
+                group.told.push(Told::Awaited(awaited, Ok(())));
+            }
+            Work::Drop(start, end, done) => {
+                self.flush(group);
+                let result = self.backend.drop_range(&start, &end).map(|_| ());
+                group.applied = true;
+                group.told.push(Told::Done(done, result));
+                group.merged_from = group.told.len();
+            }
+            Work::Sync(done) => {
+                group.wants_sync = true;
+                group.told.push(Told::Synced(done));
             }
         }
     }
 
-    fn write(&self, group: &mut Group, job: Job) {
-        let bytes = job.batch.bytes();
+    /// Takes a batch in; whom to tell of it is noted behind that.
+    fn write(&self, group: &mut Group, batch: Batch) {
+        let bytes = batch.bytes();
         let is_large = group.merged_bytes > 0 && group.merged_bytes + bytes > MERGE_BYTES;
         // A full disk refuses puts and takes deletes: these must not share the fate of those.
-        let has_puts = job.batch.has_puts();
+        let has_puts = batch.has_puts();
         let is_mixed = !group.merged.is_empty() && group.merged_has_puts != has_puts;
-        if is_large || (is_mixed && !job.batch.is_empty()) {
+        if is_large || (is_mixed && !batch.is_empty()) {
             self.flush(group);
         }
         group.merged_bytes += bytes;
         if group.merged.is_empty() {
             group.merged_has_puts = has_puts;
-            group.merged = job.batch;
+            group.merged = batch;
         } else {
-            group.merged.ops.extend(job.batch.ops);
+            group.merged.ops.extend(batch.ops);
         }
-        group.wants_sync |= job.sync;
-        group.told.push(Told::Done(job.done, Ok(())));
     }
 
     /// Applies what was merged; its jobs share its fate.
@@ -414,7 +520,7 @@ impl Committer {
         group.applied = true;
         if let Err(error) = self.backend.apply(&merged) {
             for told in &mut group.told[from..] {
-                if let Told::Done(_, result) = told {
+                if let Told::Done(_, result) | Told::Awaited(_, result) = told {
                     *result = Err(error.clone());
                 }
             }
@@ -439,7 +545,9 @@ impl Committer {
 
     fn sync(&mut self) -> Result<(), Error> {
         if self.unsynced_since.is_some() {
+            let began = Instant::now();
             self.backend.sync()?;
+            self.synced_in = Some(began.elapsed());
             self.unsynced_since = None;
             self.owes_sync = false;
         }

@@ -2,11 +2,17 @@
 //!
 //! One keyspace for everything: with many, an idle one would keep old journals alive. The journal is written by us:
 //! a commit fills its buffer, [`Backend::push`] hands it to the operating system, [`Backend::sync`] syncs it.
+//!
+//! Keys and values are copied on their way in and out. fjall's own kind of bytes has a key's first four beside its pointer:
+//! space, service and slot, which is all that most comparisons in its memory look at. As [`Bytes`] each key would be
+//! fetched from where it lies.
 
 use std::path::Path;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode, Readable,
+};
 
 use crate::backend::{Backend, Batch, Op, Scan, Stats};
 use crate::error::Error;
@@ -18,8 +24,9 @@ const JOURNAL_BYTES: u64 = 128 << 20;
 
 const MEMTABLE_BYTES: u64 = 32 << 20;
 
-/// Threads that flush and compact.
-const WORKERS: usize = 2;
+/// Threads that flush and compact. The first does not compact: it puts calls to do so back in line, over and over while all others
+/// are busy. After a flush there is work for one of them, so with two of them it does not come to that.
+const WORKERS: usize = 3;
 
 /// The engine, without checksums of ours.
 pub struct Fjall {
@@ -69,7 +76,7 @@ fn convert(error: &fjall::Error) -> Error {
 impl Backend for Fjall {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         let value = self.entries.get(key).map_err(|e| convert(&e))?;
-        Ok(value.map(Bytes::from))
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), Error> {
@@ -78,13 +85,13 @@ impl Backend for Fjall {
         let mut latest: Vec<&Op> = batch.ops.iter().rev().collect();
         latest.sort_by_key(|op| op.key());
         latest.dedup_by_key(|op| op.key());
-        let mut changes = self.database.batch();
+        let mut changes = WriteBatch::with_capacity(self.database.clone(), latest.len());
         for op in latest {
             match op {
                 Op::Put(key, value) => {
-                    changes.insert(&self.entries, key.clone(), value.clone());
+                    changes.insert(&self.entries, &**key, &**value);
                 }
-                Op::Delete(key) => changes.remove(&self.entries, key.clone()),
+                Op::Delete(key) => changes.remove(&self.entries, &**key),
             }
         }
         changes.commit().map_err(|e| convert(&e))
@@ -111,7 +118,7 @@ impl Backend for Fjall {
         let range = snapshot.range(&self.entries, start..end);
         Box::new(range.map(|entry| {
             let (key, value) = entry.into_inner().map_err(|e| convert(&e))?;
-            Ok((Bytes::from(key), Bytes::from(value)))
+            Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
         }))
     }
 

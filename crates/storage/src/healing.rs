@@ -217,6 +217,12 @@ impl Backend for Healing {
         self.watch(move || engine.drop_range(start, end))
     }
 
+    fn take_damaged(&self) -> Vec<Bytes> {
+        self.engine()
+            .map(|engine| engine.take_damaged())
+            .unwrap_or_default()
+    }
+
     fn stats(&self) -> Stats {
         self.engine()
             .map(|engine| engine.stats())

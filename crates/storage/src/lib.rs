@@ -6,12 +6,13 @@
 //! In reading order: [`order`] where an entry lies · [`error`] what a store answers when it cannot · [`backend`] the
 //! contract · [`memory`], [`sled`], [`fjall`] one engine a file · [`cached`] what was read of late · [`checked`] what becomes of a value that was damaged ·
 //! [`healing`] what a full disk and a broken engine do · [`open`](mod@open) which engine a folder holds · [`store`] the face that
-//! everyone uses · [`direct`] it, without a thread · [`commit`] it, with the one writer · [`faults`] failing on purpose.
+//! everyone uses · [`direct`] it, without a thread · [`commit`] it, with the one writer · `company` whom that waits for · [`faults`] failing on purpose.
 
 pub mod backend;
 pub mod cached;
 pub mod checked;
 pub mod commit;
+mod company;
 pub mod direct;
 pub mod error;
 pub mod faults;
@@ -29,4 +30,4 @@ pub use error::Error;
 pub use faults::{DiskFault, Faults};
 pub use open::{Opened, folders_set_aside, open};
 pub use order::{Space, StoreKey};
-pub use store::{Done, Durability, Job, Snapshot, Store, start};
+pub use store::{Awaited, Done, Durability, Ended, Job, Listener, Snapshot, Store, start};

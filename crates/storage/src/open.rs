@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::backend::{Backend, BackendKind, Batch};
 use crate::cached::Cached;
-use crate::checked::Checked;
+use crate::checked::{Checked, Damage};
 use crate::error::Error;
 use crate::fjall::Fjall;
 use crate::healing::{Healing, Opener, Space};
@@ -194,8 +194,9 @@ fn open_engine(
 ) -> Result<(Arc<dyn Backend>, bool), Error> {
     let path = dir.join(kind.as_str());
     let space = space_of(dir.to_owned());
-    let opener: Opener = Box::new(move || open_raw(kind, &path));
-    let backend = Checked::new(Healing::open(opener, space)?);
+    let damage: Arc<Damage> = Arc::default();
+    let opener: Opener = Box::new(move || open_raw(kind, &path, &damage));
+    let backend = Healing::open(opener, space)?;
     let fresh = backend.get(MARK)?.is_none();
     if fresh {
         let behind: &[u8] = &[0xff; 8];
@@ -210,13 +211,20 @@ fn open_engine(
     Ok((Arc::new(backend), fresh))
 }
 
-fn open_raw(kind: BackendKind, path: &Path) -> Result<Box<dyn Backend>, Error> {
+fn open_raw(
+    kind: BackendKind,
+    path: &Path,
+    damage: &Arc<Damage>,
+) -> Result<Box<dyn Backend>, Error> {
     // Both engines panic on some kinds of damage.
     let opened = catch_unwind(AssertUnwindSafe(|| -> Result<Box<dyn Backend>, Error> {
+        let damage = Arc::clone(damage);
         Ok(match kind {
             BackendKind::Memory => Box::new(Memory::new()),
-            BackendKind::Sled => Box::new(Cached::new(Sled::open(path)?)),
-            BackendKind::Fjall => Box::new(Cached::new(Fjall::open(path)?)),
+            BackendKind::Sled => Box::new(Cached::new(Checked::noting(Sled::open(path)?, damage))),
+            BackendKind::Fjall => {
+                Box::new(Cached::new(Checked::noting(Fjall::open(path)?, damage)))
+            }
         })
     }));
     opened.unwrap_or_else(|_| Err(Error::Corrupt(format!("{kind} panicked"))))

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,44 @@ pub type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// Told once, with a snapshot.
 pub type Snapshot = Box<dyn FnOnce(Result<Scan, Error>) + Send>;
+
+/// Whom to tell how many writes went, all at once that ended together.
+pub trait Listener: Send + Sync {
+    /// These have ended. Those of one writer are in the order in which they were submitted. Told on the thread that carried
+    /// them out, as [`Done`] is.
+    fn landed(&self, ended: Vec<Ended>);
+}
+
+/// A write whose end a [`Listener`] waits for.
+pub struct Awaited {
+    /// Whom to tell. Nobody, if it is gone.
+    pub by: Weak<dyn Listener>,
+    /// Whose write it is, as the listener knows it.
+    pub of: u64,
+    /// Its number among those.
+    pub number: u64,
+}
+
+/// How an awaited write ended.
+pub struct Ended {
+    /// [`Awaited::of`]
+    pub of: u64,
+    /// [`Awaited::number`]
+    pub number: u64,
+    /// How.
+    pub result: Result<(), Error>,
+}
+
+impl Awaited {
+    /// Tells of this one alone.
+    pub fn tell(self, result: Result<(), Error>) {
+        if let Some(listener) = self.by.upgrade() {
+            let Awaited { of, number, .. } = self;
+            let ended = Ended { of, number, result };
+            listener.landed(vec![ended]);
+        }
+    }
+}
 
 /// A batch on its way to the disk.
 pub struct Job {
@@ -58,6 +96,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Queues a batch. Never blocks; a full queue answers [`Error::Busy`] at once.
     fn submit(&self, job: Job);
+
+    /// The same of a batch without a wish of its own, whose end is told together with those of others.
+    fn submit_awaited(&self, batch: Batch, awaited: Awaited) {
+        self.submit(Job {
+            batch,
+            sync: false,
+            done: Box::new(move |result| awaited.tell(result)),
+        });
+    }
 
     /// Queues the opening of a scan: it sees what was submitted before it, and nothing else.
     fn snapshot(&self, start: Bytes, end: Bytes, done: Snapshot);

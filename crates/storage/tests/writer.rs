@@ -9,8 +9,8 @@ use parking_lot::{Condvar, Mutex};
 use rkv_storage::commit::{QUEUE_BYTES, QUEUE_JOBS};
 use rkv_storage::memory::Memory;
 use rkv_storage::{
-    Backend, BackendKind, Batch, DiskFault, Durability, Error, Faults, Job, Op, Scan, Stats, Store,
-    open, start,
+    Awaited, Backend, BackendKind, Batch, DiskFault, Durability, Ended, Error, Faults, Job,
+    Listener, Op, Scan, Stats, Store, open, start,
 };
 
 const NEVER: Duration = Duration::from_secs(3600);
@@ -308,6 +308,88 @@ fn a_full_disk_takes_deletes_that_wait_beside_puts() {
         assert_eq!(heard.recv().unwrap(), (name.to_owned(), result));
     }
     assert_eq!(store.get(b"old"), Ok(None));
+}
+
+/// Passes on what it is told, each call as the names of its writes.
+struct Hearing(Mutex<Told>);
+
+impl Listener for Hearing {
+    fn landed(&self, ended: Vec<Ended>) {
+        let told = self.0.lock();
+        let names = ended.iter().map(|e| format!("{}.{}", e.of, e.number));
+        let names: Vec<String> = names.collect();
+        let results = ended.into_iter().map(|e| e.result);
+        let result = results.fold(Ok(()), Result::and);
+        told.send((names.join(" "), result)).unwrap();
+    }
+}
+
+fn hearing(told: &Told) -> Arc<Hearing> {
+    Arc::new(Hearing(Mutex::new(told.clone())))
+}
+
+fn submit_awaited(store: &dyn Store, by: &Arc<Hearing>, of: u64, number: u64, batch: Batch) {
+    let by = Arc::downgrade(by);
+    let by: std::sync::Weak<dyn Listener> = by;
+    store.submit_awaited(batch, Awaited { by, of, number });
+}
+
+/// Lost without it: a lock and a wake for each write of a group, or a copy that hears of its writes out of order.
+#[test]
+fn who_awaits_many_writes_is_told_of_a_group_at_once() {
+    let disk = Handle::default();
+    let (store, _) = store_over(&disk, Durability::Always);
+    let (told, heard) = mpsc::channel();
+    let (one, other) = (hearing(&told), hearing(&told));
+    hold(&disk, &*store, &told);
+    submit_awaited(&*store, &one, 7, 1, put("a", "1"));
+    submit_awaited(&*store, &one, 8, 1, put("b", "1"));
+    submit(&*store, &told, "between", false);
+    submit_awaited(&*store, &one, 7, 2, put("a", "2"));
+    submit_awaited(&*store, &other, 7, 9, put("a", "3"));
+    let gone = hearing(&told);
+    submit_awaited(&*store, &gone, 7, 10, put("a", "4"));
+    drop(gone);
+    disk.0.stop(false);
+    for name in ["first", "7.1 8.1", "between", "7.2", "7.9"] {
+        assert_eq!(heard.recv().unwrap(), (name.to_owned(), Ok(())));
+    }
+    assert_eq!(store.get(b"a").unwrap(), Some(Bytes::from("4")));
+    store.close().unwrap();
+    submit_awaited(&*store, &one, 7, 3, put("a", "5"));
+    let refused = ("7.3".to_owned(), Err(Error::Closed));
+    assert_eq!(heard.recv().unwrap(), refused);
+    assert!(heard.try_recv().is_err(), "each is told once");
+}
+
+/// Lost without it: a write is acknowledged that was not synced, or one that was refused counts as stored beside others.
+#[test]
+fn who_awaits_a_write_hears_how_that_one_went() {
+    let disk = Handle::default();
+    let (store, faults) = store_over(&disk, Durability::Always);
+    store.apply(&put("old", "v")).unwrap();
+    let (told, heard) = mpsc::channel();
+    let (puts, deletes) = (hearing(&told), hearing(&told));
+    hold(&disk, &*store, &told);
+    disk.0.is_full.store(true, Ordering::SeqCst);
+    submit_awaited(&*store, &puts, 1, 1, put("a", "1"));
+    let ops = [Op::Delete(Bytes::from("old"))].into();
+    submit_awaited(&*store, &deletes, 1, 2, Batch { ops });
+    disk.0.stop(false);
+    let full = || Err(Error::Full);
+    for (name, result) in [("first", full()), ("1.1", full()), ("1.2", Ok(()))] {
+        assert_eq!(heard.recv().unwrap(), (name.to_owned(), result));
+    }
+    disk.0.is_full.store(false, Ordering::SeqCst);
+    disk.0.fails.store(true, Ordering::SeqCst);
+    submit_awaited(&*store, &puts, 1, 3, put("a", "2"));
+    let (name, result) = heard.recv().unwrap();
+    assert_eq!(name, "1.3");
+    assert!(matches!(result, Err(Error::Broken(_))), "{result:?}");
+    disk.0.fails.store(false, Ordering::SeqCst);
+    faults.set(Some(DiskFault::Full));
+    submit_awaited(&*store, &puts, 1, 4, put("a", "3"));
+    assert_eq!(heard.recv().unwrap(), ("1.4".to_owned(), full()));
 }
 
 /// Lost without it: who acts on a completion at once and waits for more ends the writer, and with it the node.

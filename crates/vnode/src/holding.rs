@@ -10,12 +10,13 @@ mod count;
 mod floors;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use rkv_ring::PartitionCount;
 use rkv_storage::{Batch, Error, Space, Store, StoreKey};
 use rkv_wire::message::{CopyId, Span, Sum, Totals};
+use smallvec::SmallVec;
 
 use crate::actor::Effect;
 use crate::hint::Addressed;
@@ -84,8 +85,8 @@ pub struct Holding {
     partitions: PartitionCount,
     /// Writes that left and have not landed: the latest for each key, and its number.
     leaving: BTreeMap<Bytes, (u64, Option<Bytes>)>,
-    /// The keys of each number under way.
-    keys: BTreeMap<u64, Vec<Bytes>>,
+    /// The keys of each number under way, in the order of these.
+    keys: VecDeque<(u64, SmallVec<[Bytes; 1]>)>,
     in_flight: usize,
     last_token: u64,
     tally: Tally,
@@ -113,7 +114,7 @@ impl Holding {
             id,
             partitions,
             leaving: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            keys: VecDeque::new(),
             in_flight: 0,
             last_token: 0,
             tally: Tally::new(partitions.slots(id.partition)),
@@ -336,7 +337,7 @@ impl Holding {
         let token = self.last_token;
         let volatile = store.is_volatile();
         let mut batch = Batch::default();
-        let mut keys = Vec::new();
+        let mut keys = SmallVec::new();
         for write in writes {
             self.recount(store, vnode, &write);
             let Write { key, value, .. } = write;
@@ -350,7 +351,7 @@ impl Holding {
             }
         }
         if !keys.is_empty() {
-            self.keys.insert(token, keys);
+            self.keys.push_back((token, keys));
         }
         self.in_flight += 1;
         effects.push(Effect::Write { token, batch, sync });
@@ -430,7 +431,7 @@ impl Holding {
         result: &Result<(), Error>,
     ) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        for key in self.keys.remove(&token).unwrap_or_default() {
+        for key in self.take_keys(token) {
             if self
                 .leaving
                 .get(&key)
@@ -446,6 +447,12 @@ impl Holding {
             self.mask.set(true);
         }
         self.count_if_doubted(store, vnode);
+    }
+
+    fn take_keys(&mut self, token: u64) -> SmallVec<[Bytes; 1]> {
+        let at = self.keys.binary_search_by_key(&token, |(of, _)| *of);
+        let taken = at.ok().and_then(|at| self.keys.remove(at));
+        taken.map(|(_, keys)| keys).unwrap_or_default()
     }
 
     /// The totals may be wrong: the copy is counted afresh as soon as nothing is under way.
@@ -465,7 +472,7 @@ impl Holding {
         self.last_token += 1;
         let token = self.last_token;
         let (start, end) = self.range(space);
-        let gone: Vec<Bytes> = self
+        let gone: SmallVec<[Bytes; 1]> = self
             .leaving
             .range(start.clone()..end.clone())
             .map(|(key, _)| key.clone())
@@ -473,7 +480,7 @@ impl Holding {
         for key in &gone {
             self.leaving.insert(key.clone(), (token, None));
         }
-        self.keys.insert(token, gone);
+        self.keys.push_back((token, gone));
         match space {
             Space::Data => self.tally = self.nothing(),
             Space::Hint => self.hints = Addressed::default(),

@@ -23,4 +23,10 @@ pub trait World: Send + Sync + 'static {
     /// Sends `message`, stamped with this node's clock. Never blocks, and nothing is promised: it arrives once, late,
     /// twice or never. Messages to one node on one lane are sent in the order of the calls.
     fn send(&self, to: &NodeName, message: Message);
+
+    /// Does `all` that belongs together: it may count as having happened at one moment, and whoever waits for something of it may
+    /// be woken when all of it is done.
+    fn together(&self, all: &mut dyn FnMut()) {
+        all();
+    }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_kv::KvError;
 use rkv_resp::Reply;
+use rkv_server::wakes;
 
 use super::lanes::Access;
 
@@ -61,7 +62,7 @@ impl Inbox {
         came.answers.push((ticket, answer));
         if let Some(waits) = came.waits.take() {
             drop(came);
-            waits.wake();
+            wakes::wake(waits);
         }
     }
 

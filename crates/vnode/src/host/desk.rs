@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use rkv_ring::{NodeName, Partition, RingId};
-use rkv_storage::{Error, Job};
-use rkv_wire::message::{Answer, CopyId, Message, RequestId};
+use rkv_storage::{Awaited, Ended, Error, Job, Listener};
+use rkv_wire::message::{Answer, CopyId, Message, RequestId, ServiceId};
 use smallvec::SmallVec;
 
 use super::{Host, Upward};
@@ -54,6 +54,44 @@ impl Desk {
                 Ok(())
             }
         }
+    }
+}
+
+impl Desk {
+    /// Leaves word of what landed, in order.
+    fn leave_landed(&self, ended: &mut [Ended]) {
+        let events = ended.iter_mut().map(|ended| Event::Landed {
+            token: ended.number,
+            result: std::mem::replace(&mut ended.result, Ok(())),
+        });
+        self.mailbox.lock().extend(events);
+    }
+}
+
+impl Listener for Host {
+    /// One copy after the other: each is locked once for all that landed of it, and answers are handed on when all copies have
+    /// heard.
+    fn landed(&self, mut ended: Vec<Ended>) {
+        self.world.together(&mut || {
+            ended.sort_by_key(|ended| ended.of);
+            let mut outbox = Outbox::default();
+            for of_one in ended.chunk_by_mut(|a, b| a.of == b.of) {
+                self.serve_landed(of_one, &mut outbox);
+            }
+            self.hand_on(outbox);
+        });
+    }
+}
+
+/// As the store knows a copy.
+fn number_of(copy: CopyId) -> u64 {
+    (u64::from(copy.service.0) << 16) | u64::from(copy.partition.0)
+}
+
+fn copy_of(number: u64) -> CopyId {
+    CopyId {
+        service: ServiceId((number >> 16) as u8),
+        partition: Partition(number as u16),
     }
 }
 
@@ -203,6 +241,16 @@ impl Host {
             };
             self.serve(desk, actor, &mut None, outbox);
         }
+    }
+
+    /// Serves one copy what landed of it.
+    fn serve_landed(&self, ended: &mut [Ended], outbox: &mut Outbox) {
+        let copy = ended.first().map(|first| copy_of(first.of));
+        let Some(desk) = copy.and_then(|copy| self.desk(copy)) else {
+            return;
+        };
+        desk.leave_landed(ended);
+        self.serve_left(desk, outbox);
     }
 
     /// Runs what waits, then the event. Events are large: from here on they are taken where they lie.
@@ -377,6 +425,18 @@ impl Host {
             Effect::Write { token, batch, .. } if volatile => {
                 return Some((token, self.store.apply(&batch)));
             }
+            Effect::Write {
+                token,
+                batch,
+                sync: false,
+            } => self.store.submit_awaited(
+                batch,
+                Awaited {
+                    by: self.this.clone(),
+                    of: number_of(copy),
+                    number: token,
+                },
+            ),
             Effect::Write { token, batch, sync } => {
                 let done = self.when_landed(copy, token);
                 self.store.submit(Job { batch, sync, done });
@@ -434,13 +494,14 @@ impl Host {
 
     fn tell_on(&self, outbox: Outbox) {
         let upward = self.upward();
+        let mut me = None;
         for (to, answer, body) in outbox.answers {
             match to {
                 // Whoever ran the step has taken it.
                 ReplyTo::Here => {}
                 ReplyTo::Local(id) => {
-                    let me = self.view.load().me().clone();
-                    upward.answered(id, &me, answer, body);
+                    let me = me.get_or_insert_with(|| self.view.load().me().clone());
+                    upward.answered(id, me, answer, body);
                 }
                 ReplyTo::Remote(node, id) => self.answer_afar(&node, id, answer, body),
             }
