@@ -50,8 +50,9 @@ const PLACE_BITS: u32 = 16;
 
 const _: () = assert!(MOST_REQUESTS <= 1 << PLACE_BITS, "each has a place");
 
-/// Beyond that many their numbers come again, so that each fits a request's id. One that waited meanwhile has its place.
-const MOST_BEGUN: u64 = 1 << (u64::BITS - PLACE_BITS - UNHEARD.count_ones());
+/// Beyond that many their numbers come again, so that each fits a request's id, whose highest bit is not a request's of this
+/// crate. One that waited meanwhile has its place.
+const MOST_BEGUN: u64 = 1 << (u64::BITS - 1 - PLACE_BITS - UNHEARD.count_ones());
 
 /// The memory of more is given back when nothing is under way.
 const KEPT_PLACES: usize = 1024;
