@@ -345,7 +345,7 @@ impl Coordinator {
             if finished {
                 self.close(desk);
             }
-            for told in came.told {
+            if let Some(told) = came.told {
                 self.count(desk, &told, now);
                 told.tell();
             }

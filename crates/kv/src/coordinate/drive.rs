@@ -21,7 +21,8 @@ const UNHEARD_WITHIN_MS: u32 = 5_000;
 pub(super) struct Came {
     /// Answers that were there at once, behind what is being driven.
     pub(super) here: SmallVec<[Event; 1]>,
-    pub(super) told: SmallVec<[Told; 1]>,
+    /// A request tells its caller once.
+    pub(super) told: Option<Told>,
 }
 
 /// One step of a request.
@@ -80,8 +81,9 @@ impl Coordinator {
                     Event::Unreachable(..) | Event::Tick => None,
                     Event::Begin | Event::Preflist(_) | Event::Lost(..) => return false,
                 };
-                let told = done.take().map(|done| Told::Ask(done, answer));
-                step.came.told.extend(told);
+                if let Some(done) = done.take() {
+                    step.came.told = Some(Told::Ask(done, answer));
+                }
                 true
             }
         };
@@ -128,8 +130,9 @@ impl Coordinator {
                     self.tell(desk, &to, ring, wire_role(role), command, body);
                 }
                 put::Effect::Done(result) => {
-                    let told = put.done.take().map(|done| Told::Put(done, result));
-                    came.told.extend(told);
+                    if let Some(done) = put.done.take() {
+                        came.told = Some(Told::Put(done, result));
+                    }
                 }
                 put::Effect::Finished => is_over = true,
             }
@@ -166,8 +169,9 @@ impl Coordinator {
                     self.tell(desk, &to, ring, Role::Owner, command, body);
                 }
                 get::Effect::Done(result) => {
-                    let told = get.done.take().map(|done| Told::Get(done, result));
-                    came.told.extend(told);
+                    if let Some(done) = get.done.take() {
+                        came.told = Some(Told::Get(done, result));
+                    }
                 }
                 get::Effect::Finished => is_over = true,
             }
