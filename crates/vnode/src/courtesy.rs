@@ -59,11 +59,11 @@ impl Courtesy {
         now_ms.saturating_sub(self.asked_ms.load(Ordering::Relaxed)) < CALM_MS
     }
 
-    /// How many entries a page has that would else have `most`: while requests come a third, since some wait behind it, at its
+    /// How many entries a page has that would else have `most`: while requests come a sixth, since some wait behind it, at its
     /// source and at its target.
     pub fn page_entries(&self, now_ms: u64, most: usize) -> usize {
         match self.is_asked(now_ms) {
-            true => most.div_ceil(3),
+            true => most.div_ceil(6),
             false => most,
         }
     }
