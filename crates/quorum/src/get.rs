@@ -1,8 +1,8 @@
 //! This file answers: what happens to one get?
 //!
 //! All up owners are asked at once, or only as many as can make r and the rest when these do not ([`Get::sparing`]); the others
-//! only by their fallbacks and only when the owners that are up cannot make r. A fallback counts with an object and never with its absence; a copy that is catching up is merged and never counts.
-//! After the answer the machine lingers until everyone has spoken or the deadline has come, and then repairs the owners
+//! only by their fallbacks and only when the owners that are up cannot make r. A fallback counts with an object and never with
+//! its absence; a copy that is catching up is merged and never counts. After the answer the machine lingers until everyone has spoken or the deadline has come, and then repairs the owners
 //! whose answer was behind; none when they agree.
 
 use rkv_ring::{NodeName, Preflist, RingId};
@@ -106,7 +106,7 @@ pub struct Get {
     merged: Option<Object>,
     deadline_ms: u64,
     phase: Phase,
-    /// Until then somebody is spared, unless those that are not turn out not to do.
+    /// Until then somebody is spared, unless the others turn out not to do; `None`: nobody is.
     sparing_until_ms: Option<u64>,
     absence_votes: bool,
 }
@@ -136,12 +136,11 @@ impl Get {
         is_slow: impl Fn(&NodeName) -> bool,
     ) -> Get {
         let needed = self.needed();
-        let is_sparing = self.roster.spare(&needed, first, turn, is_slow);
-        self.sparing_until_ms = is_sparing.then_some(HEDGE_MS);
+        self.roster.spare(&needed, first, turn, is_slow);
         self
     }
 
-    /// Whether owners are spared.
+    /// Whether it has begun and owners are spared still.
     pub fn is_sparing(&self) -> bool {
         self.sparing_until_ms.is_some()
     }
@@ -202,7 +201,8 @@ impl Get {
     /// Goes on only if r can be reached.
     fn begin(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         self.deadline_ms = now_ms.saturating_add(self.policy.timeout_ms);
-        self.sparing_until_ms = self.sparing_until_ms.map(|after_ms| now_ms + after_ms);
+        let is_sparing = self.roster.seats.iter().any(Seat::is_spared);
+        self.sparing_until_ms = is_sparing.then(|| now_ms.saturating_add(HEDGE_MS));
         self.phase = Phase::Asking;
         let needed = self.needed();
         let up = self.roster.tally(|seat| !seat.is_vacant());

@@ -289,14 +289,14 @@ impl<A> Roster<A> {
     }
 
     /// Spares whoever is not needed to make `needed`: `first` is asked if it has a seat, and of the others each in its turn, but
-    /// those last that are slow, and these are not relied on. Returns whether somebody is spared.
+    /// those last that are slow, and these are not relied on.
     pub(crate) fn spare(
         &mut self,
         needed: &Tally,
         first: &NodeName,
         turn: usize,
         is_slow: impl Fn(&NodeName) -> bool,
-    ) -> bool {
+    ) {
         let is_first = |at: &usize| self.seats[*at].node == *first;
         let (mut order, mut others): (SmallVec<[usize; 3]>, SmallVec<[usize; 3]>) =
             (0..self.seats.len()).partition(is_first);
@@ -305,7 +305,6 @@ impl<A> Roster<A> {
         others.sort_by_key(|at| is_slow(&self.seats[*at].node));
         order.extend(others);
         let mut asked = Tally::default();
-        let mut is_sparing = false;
         for at in order {
             let seat = &mut self.seats[at];
             if !seat.is_due() {
@@ -313,12 +312,10 @@ impl<A> Roster<A> {
             }
             if asked.meets(needed) {
                 seat.standing = Standing::Spared;
-                is_sparing = true;
             } else if !is_slow(&seat.node) {
                 asked.count(seat.role, seat.places.len());
             }
         }
-        is_sparing
     }
 
     /// Nobody is spared any more.

@@ -25,6 +25,10 @@ const STEP_MS: u64 = 10;
 /// What is owed at most: a step may have been held up by others.
 const DEBT_US: i64 = 2_000;
 
+/// A page is one part in so many of what it would else be, while requests come: some wait behind it, at its source and at its
+/// target.
+const PAGE_PART: usize = 6;
+
 /// The time that moves may take.
 #[derive(Debug, Default)]
 pub struct Courtesy {
@@ -59,11 +63,10 @@ impl Courtesy {
         now_ms.saturating_sub(self.asked_ms.load(Ordering::Relaxed)) < CALM_MS
     }
 
-    /// How many entries a page has that would else have `most`: while requests come a sixth, since some wait behind it, at its
-    /// source and at its target.
+    /// How many entries a page has that would have `most` if nothing were asked.
     pub fn page_entries(&self, now_ms: u64, most: usize) -> usize {
         match self.is_asked(now_ms) {
-            true => most.div_ceil(6),
+            true => most.div_ceil(PAGE_PART),
             false => most,
         }
     }
