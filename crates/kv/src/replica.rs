@@ -41,16 +41,17 @@ impl KvVnode {
             Ok(version) => version,
             Err(error) => return failed(error.to_string()),
         };
-        let held = match (cx.held)(&key) {
-            Ok(held) => held,
-            Err(error) => return failed(error.to_string()),
-        };
+        let mut held = None;
+        let looked = (cx.look)(&key, &mut |entry| held = entry.map(Here::look));
+        if let Err(error) = looked {
+            return failed(error.to_string());
+        }
         let reaped = (cx.reaped > 0 && held.is_none()).then(|| Stamp::last_of(cx.reaped));
         let flushed = StoreKey::keyspace_of(&key).map_or(0, |keyspace| cx.floors.of(keyspace));
         let dead = (flushed > 0).then(|| Stamp::last_of(flushed));
         let floor = cx.floor.max(dead).max(reaped);
         let floor = floor.filter(|floor| incoming.written() <= Some(*floor));
-        let held_version = held.as_ref().and_then(|held| Version::peek(held).ok());
+        let held_version = held.and_then(|held| held.version);
         if let Some(newer) = held_version.and_then(|held| held.refuses(&incoming)) {
             return Decision::Answer(Answer::Newer(newer), Bytes::new());
         }
@@ -74,11 +75,14 @@ impl KvVnode {
         if lacks_value(held_version.as_ref(), &incoming) {
             return Decision::Answer(Answer::NotFound, Bytes::new());
         }
-        stored(
-            key,
-            held.as_ref().map(|held| (held, held_version)),
-            (object, incoming),
-        )
+        let mut whole = None;
+        if held_version.is_some_and(|held| held.merges_with(&incoming)) {
+            whole = match (cx.held)(&key) {
+                Ok(whole) => whole,
+                Err(error) => return failed(error.to_string()),
+            };
+        }
+        stored(key, held, whole.as_ref(), (object, incoming))
     }
 
     fn repair(&self, cx: &Context<'_>, key: Bytes, object: Bytes) -> Decision {
@@ -89,8 +93,8 @@ impl KvVnode {
         let Ok(incoming) = Version::peek(&object) else {
             return Decision::Held { key };
         };
-        let held = held.as_ref().map(|held| (held, Version::peek(held).ok()));
-        stored(key, held, (object, incoming))
+        let here = held.as_deref().map(Here::look);
+        stored(key, here, held.as_ref(), (object, incoming))
     }
 
     fn get(&self, cx: &Context<'_>, key: &Bytes) -> Decision {
@@ -193,20 +197,21 @@ fn merge(held: Option<&Bytes>, incoming: &Bytes) -> Merged {
     let Ok(new) = Version::peek(incoming) else {
         return Merged::Unchanged;
     };
-    let held = held.and_then(|held| Some((held, Version::peek(held).ok()?)));
-    match merge_held(held, (incoming, new)) {
+    let old = held.and_then(|held| Version::peek(held).ok());
+    match merge_held(old, held, (incoming, new)) {
         Some((merged, _)) => Merged::Changed(merged.unwrap_or_else(|| incoming.clone())),
         None => Merged::Unchanged,
     }
 }
 
 /// The same of two whose versions are known: what is to be held then (`None`: what came) and its version; or nothing else than
-/// what is.
+/// what is. What is `held` is read only where the two [merge](Version::merges_with).
 fn merge_held(
-    held: Option<(&Bytes, Version)>,
+    old: Option<Version>,
+    held: Option<&Bytes>,
     (incoming, new): (&Bytes, Version),
 ) -> Option<(Option<Bytes>, Version)> {
-    let Some((held, old)) = held else {
+    let Some(old) = old else {
         return Some((None, new));
     };
     if old.covers(&new) {
@@ -215,12 +220,9 @@ fn merge_held(
     if new.covers(&old) {
         return Some((None, new));
     }
-    let both = Object::decode(held.clone()).and_then(|mut both| {
-        both.merge(&Object::decode(incoming.clone())?);
-        Ok(both)
-    });
-    both.ok()
-        .map(|both| (Some(Bytes::from(both.encode())), *both.version()))
+    let mut both = Object::decode(held?.clone()).ok()?;
+    both.merge(&Object::decode(incoming.clone()).ok()?);
+    Some((Some(Bytes::from(both.encode())), *both.version()))
 }
 
 /// What is left of an object above a floor.
@@ -230,26 +232,47 @@ fn above(object: &Bytes, floor: u64) -> Option<(Bytes, Version)> {
     Some((left, version))
 }
 
-/// What comes of an object that is merged into what is held.
+/// What is held under a key, as far as it was looked at.
+#[derive(Clone, Copy)]
+struct Here {
+    bytes: usize,
+    /// Of bytes that are no object none.
+    version: Option<Version>,
+}
+
+impl Here {
+    fn look(entry: &[u8]) -> Here {
+        Here {
+            bytes: entry.len(),
+            version: Version::peek(entry).ok(),
+        }
+    }
+
+    fn weighed(self) -> Weighed {
+        Weighed {
+            bytes: self.bytes,
+            nature: nature(self.version.as_ref()),
+        }
+    }
+}
+
+/// What comes of an object that is merged into what is held; the `whole` of that where it takes both.
 fn stored(
     key: Bytes,
-    held: Option<(&Bytes, Option<Version>)>,
+    here: Option<Here>,
+    whole: Option<&Bytes>,
     (object, incoming): (Bytes, Version),
 ) -> Decision {
-    let known = held.and_then(|(held, version)| Some((held, version?)));
-    let Some((merged, version)) = merge_held(known, (&object, incoming)) else {
+    let old = here.and_then(|here| here.version);
+    let Some((merged, version)) = merge_held(old, whole, (&object, incoming)) else {
         return Decision::Held { key };
-    };
-    let weighed = |(held, version): (&Bytes, Option<Version>)| Weighed {
-        bytes: held.len(),
-        nature: nature(version.as_ref()),
     };
     Decision::Write {
         key,
         value: merged.unwrap_or(object),
         answer: Answer::Stored,
         known: Some(Known {
-            held: held.map(weighed),
+            held: here.map(Here::weighed),
             nature: nature(Some(&version)),
         }),
     }
@@ -312,6 +335,10 @@ mod tests {
             floors: &Floors::default(),
             reaped: 0,
             held: &|_| Ok(held.clone()),
+            look: &|_, see| {
+                see(held.as_deref());
+                Ok(())
+            },
         };
         let command = Command::Put {
             key: Bytes::from_static(b"k"),

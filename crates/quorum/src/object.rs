@@ -187,6 +187,11 @@ impl Version {
         }
     }
 
+    /// Whether what holds both is neither of them.
+    pub fn merges_with(&self, other: &Version) -> bool {
+        !self.covers(other) && !other.covers(self)
+    }
+
     /// Fingerprint of stamps, kind and deadline: equal on copies that need no repair. Of the body nothing, for stamps are
     /// unique; nor whether the deadline has passed, for copies find that out at different times.
     pub fn digest(&self) -> u64 {

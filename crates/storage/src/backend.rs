@@ -89,6 +89,13 @@ pub trait Backend: Send + Sync + 'static {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error>;
 
+    /// Shows the value of `key` where it lies, without a copy if the engine can: `None`, there is none. What is shown is not
+    /// kept, and `see` asks the engine nothing.
+    fn look(&self, key: &[u8], see: &mut dyn FnMut(Option<&[u8]>)) -> Result<(), Error> {
+        see(self.get(key)?.as_deref());
+        Ok(())
+    }
+
     /// These keys are asked for in a moment: an engine in memory may bring nearer to the processor what it holds of them, that
     /// of one key while that of another is on its way. It changes nothing.
     fn expect(&self, keys: &[&Bytes]) {

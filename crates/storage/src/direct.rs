@@ -30,6 +30,10 @@ impl Store for Direct {
         self.backend.get(key)
     }
 
+    fn look(&self, key: &[u8], see: &mut dyn FnMut(Option<&[u8]>)) -> Result<(), Error> {
+        self.backend.look(key, see)
+    }
+
     fn expect(&self, keys: &[&Bytes]) {
         self.backend.expect(keys);
     }

@@ -206,6 +206,12 @@ impl Backend for Memory {
         Ok(held.map(|entry| Bytes::copy_from_slice(entry.value())))
     }
 
+    fn look(&self, key: &[u8], see: &mut dyn FnMut(Option<&[u8]>)) -> Result<(), Error> {
+        let shard = self.shards[Memory::shard_of(key)].read();
+        see(shard.get(&Sought::new(key)).map(Entry::value));
+        Ok(())
+    }
+
     /// Shards first, then the places of their entries, then the entries: each look finds what the one before asked for.
     fn expect(&self, keys: &[&Bytes]) {
         let shards = || keys.iter().map(|key| &self.shards[Memory::shard_of(key)]);
@@ -356,6 +362,11 @@ mod tests {
         assert_eq!(memory.stats().bytes, bytes as u64);
         for key in &keys {
             assert_eq!(memory.get(key).unwrap().as_ref(), Some(key));
+            let mut seen = false;
+            memory
+                .look(key, &mut |value| seen = value == Some(&key[..]))
+                .unwrap();
+            assert!(seen, "what is shown is what is got");
             let ops = [Op::Delete(key.clone())].into();
             memory.apply(&Batch { ops }).unwrap();
             assert_eq!(memory.get(key).unwrap(), None);

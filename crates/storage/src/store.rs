@@ -75,6 +75,12 @@ pub trait Store: Send + Sync + 'static {
     /// The value of `key`, as of the jobs applied so far.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error>;
 
+    /// See [`Backend::look`].
+    fn look(&self, key: &[u8], see: &mut dyn FnMut(Option<&[u8]>)) -> Result<(), Error> {
+        see(self.get(key)?.as_deref());
+        Ok(())
+    }
+
     /// The entries of `start..end` in key order, as they are at the call.
     fn scan(&self, start: &[u8], end: &[u8]) -> Scan;
 

@@ -270,6 +270,20 @@ impl Holding {
         Ok(value.and_then(|value| self.mask.see(key, value)))
     }
 
+    /// Shows the entry under `key` where it lies, if all of it is to be seen; `see` asks the store nothing.
+    pub fn look(
+        &self,
+        store: &dyn Store,
+        key: &[u8],
+        see: &mut dyn FnMut(Option<&[u8]>),
+    ) -> Result<(), Error> {
+        if self.mask.is_on() || self.is_leaving(key) {
+            see(self.get(store, key)?.as_deref());
+            return Ok(());
+        }
+        store.look(key, see)
+    }
+
     /// Entries of `from..to` in key order, at most about `entries` and `bytes` of them.
     pub fn page(
         &self,

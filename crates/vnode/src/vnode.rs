@@ -15,6 +15,10 @@ use rkv_wire::message::{Answer, Command, ServiceId};
 /// Reads an entry by its store key.
 pub type Held<'a> = &'a dyn Fn(&Bytes) -> Result<Option<Bytes>, rkv_storage::Error>;
 
+/// Shows an entry, by its store key, where it lies: `None`, there is none.
+pub type Look<'a> =
+    &'a dyn Fn(&Bytes, &mut dyn FnMut(Option<&[u8]>)) -> Result<(), rkv_storage::Error>;
+
 /// What a vnode sees while it decides one command.
 pub struct Context<'a> {
     /// This node.
@@ -34,6 +38,8 @@ pub struct Context<'a> {
     pub reaped: u64,
     /// Reads the entry under a store key, writes on their way to the disk included.
     pub held: Held<'a>,
+    /// The same for who only looks at it: in memory it is not copied.
+    pub look: Look<'a>,
 }
 
 /// What a vnode decided.

@@ -131,6 +131,8 @@ impl Actor {
     fn ask_service(&mut self, cx: &Cx<'_>, command: Command, body: Bytes) -> Decision {
         let holding = &self.holding;
         let held = |key: &Bytes| holding.get(cx.store, key);
+        let look =
+            |key: &Bytes, see: &mut dyn FnMut(Option<&[u8]>)| holding.look(cx.store, key, see);
         let context = Context {
             node: cx.view.me(),
             partition: self.id.partition,
@@ -139,6 +141,7 @@ impl Actor {
             floors: self.holding.floors(),
             reaped: self.reaped,
             held: &held,
+            look: &look,
         };
         self.vnode.handle_command(&context, command, body)
     }

@@ -70,6 +70,10 @@ impl Actor {
             floors: self.holding.floors(),
             reaped: 0,
             held: &|_| Ok(entry.clone()),
+            look: &|_, see| {
+                see(entry.as_deref());
+                Ok(())
+            },
         };
         match self.vnode.handle_command(&context, command, body) {
             Decision::Write { value, answer, .. } => {
