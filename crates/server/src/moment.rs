@@ -8,36 +8,56 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::time::SystemTime;
 
-thread_local!(static HELD: Cell<Option<SystemTime>> = const { Cell::new(None) });
+thread_local!(static HELD: Cell<Moment> = const { Cell::new(Moment::Passes) });
+
+#[derive(Clone, Copy)]
+enum Moment {
+    /// Whoever asks is told the time.
+    Passes,
+    /// Whoever asks first is told the time, and those after it the same.
+    Unread,
+    Read(SystemTime),
+}
 
 /// While this lives, its thread goes by one reading of the wall clock. Not to be kept over an await.
 #[must_use]
 pub struct Held {
-    /// What was held before.
-    before: Option<SystemTime>,
+    /// This one began it.
+    is_outer: bool,
     /// It stays on its thread.
     here: PhantomData<*const ()>,
 }
 
-/// Reads the clock for all that this thread does until [`Held`] is dropped. Within another one: goes on with that one's.
+/// Reads the clock once, when somebody asks, for all that this thread does until [`Held`] is dropped. Within another one: goes
+/// on with that one's.
 pub fn hold() -> Held {
-    let before = HELD.get();
-    HELD.set(Some(before.unwrap_or_else(SystemTime::now)));
-    Held {
-        before,
-        here: PhantomData,
+    let is_outer = matches!(HELD.get(), Moment::Passes);
+    if is_outer {
+        HELD.set(Moment::Unread);
     }
+    let here = PhantomData;
+    Held { is_outer, here }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        HELD.set(self.before);
+        if self.is_outer {
+            HELD.set(Moment::Passes);
+        }
     }
 }
 
 /// Unix time.
 pub(crate) fn wall() -> SystemTime {
-    HELD.get().unwrap_or_else(SystemTime::now)
+    match HELD.get() {
+        Moment::Passes => SystemTime::now(),
+        Moment::Unread => {
+            let now = SystemTime::now();
+            HELD.set(Moment::Read(now));
+            now
+        }
+        Moment::Read(then) => then,
+    }
 }
 
 #[cfg(test)]

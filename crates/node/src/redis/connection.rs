@@ -33,7 +33,7 @@ use super::{expire, own};
 /// Requests (and keys of one request) in a turn; then replies leave, and other connections have their turn.
 const TURN: usize = 256;
 /// The least and the most that one read asks for; within a large value as much as has come of it.
-const READ_BYTES: std::ops::RangeInclusive<usize> = (16 << 10)..=(64 << 10);
+const READ_BYTES: std::ops::RangeInclusive<usize> = (1 << 10)..=(64 << 10);
 /// A connection that is to close waits so long for its last answers, and for its client to take them.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// So long is read and thrown away what a client sent that is told an error and closed: else the error could be lost.
@@ -198,7 +198,9 @@ impl Connection {
     /// Begins what came, as far as there is room, and writes what may leave.
     fn turn(&mut self) -> Turn {
         let _held = moment::hold();
-        self.pipeline.look_at_the_clock();
+        if !self.input.is_empty() || self.ahead.bytes() > 0 {
+            self.pipeline.look_at_the_clock();
+        }
         self.pipeline.settle(&mut self.output);
         for _ in 0..TURN {
             if self.pipeline.is_full(self.output.len()) {
@@ -420,11 +422,11 @@ impl Connection {
     fn read(&mut self, bytes: usize) {
         self.pipeline.counted.input_bytes += bytes as u64;
         self.arriving.moved(bytes);
-        self.read_bytes = if bytes >= self.read_bytes {
-            self.read_bytes.saturating_mul(2).min(*READ_BYTES.end())
-        } else {
-            *READ_BYTES.start()
-        };
+        if bytes >= self.read_bytes {
+            self.read_bytes = (2 * self.read_bytes).min(*READ_BYTES.end());
+        } else if bytes < self.read_bytes / 4 {
+            self.read_bytes = (self.read_bytes / 2).max(*READ_BYTES.start());
+        }
         if self.input.len() > FREE_BYTES && self.admitted.server.is_crowded() {
             self.refuse(Reply::error(
                 "BUSY the buffers of this node's connections are full; nothing was applied",

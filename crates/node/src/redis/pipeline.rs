@@ -135,7 +135,7 @@ impl Pipeline {
             || written + self.slots.bytes() + to_come >= self.server.output_bytes()
     }
 
-    /// A turn begins: what begins in it began now or later.
+    /// A turn with requests begins: they began now or later.
     pub(super) fn look_at_the_clock(&mut self) {
         self.now = Instant::now();
     }
