@@ -48,7 +48,7 @@ impl Inbox {
     }
 
     /// What a peer says together: who it is and what its clock shows is looked at once.
-    fn peer_says(&self, engine: &Engine, from: &PeerInfo, envelopes: Vec<Envelope>) {
+    fn peer_says(&self, engine: &Engine, from: &PeerInfo, envelopes: &mut Vec<Envelope>) {
         let start = (from.incarnation, from.boot);
         let is_itself = engine.is_itself(&from.name, start.0, start.1);
         if is_itself {
@@ -56,7 +56,7 @@ impl Inbox {
             let clocks = envelopes.iter().map(|envelope| envelope.clock);
             engine.hears_clock(&from.name, clocks.max().unwrap_or(0));
         }
-        for envelope in envelopes {
+        for envelope in envelopes.drain(..) {
             let heard = match is_itself {
                 true => engine.hears_itself(&from.name, start.0, &envelope.message),
                 false => engine.hears(&from.name, start, &envelope.message),
@@ -75,17 +75,17 @@ impl Inbox {
 
 impl Handler for Inbox {
     fn message(&self, from: &PeerInfo, envelope: Envelope) {
-        self.messages(from, vec![envelope]);
+        self.messages(from, &mut vec![envelope]);
     }
 
-    fn messages(&self, from: &PeerInfo, envelopes: Vec<Envelope>) {
+    fn messages(&self, from: &PeerInfo, envelopes: &mut Vec<Envelope>) {
         let _held = moment::hold();
         let Some(engine) = self.engine.upgrade() else {
-            return;
+            return envelopes.clear();
         };
         match from.role {
             Role::Client => {
-                for envelope in envelopes {
+                for envelope in envelopes.drain(..) {
                     self.client_asks(&engine, from, envelope);
                 }
             }

@@ -53,9 +53,10 @@ pub trait Handler: Send + Sync + 'static {
     /// `from` said this. Clients' messages come here too, and of theirs only those that they may send.
     fn message(&self, from: &PeerInfo, envelope: Envelope);
 
-    /// `from` said these, and they came together. None is left: each is handed on to [`Handler::message`], in their order.
-    fn messages(&self, from: &PeerInfo, envelopes: Vec<Envelope>) {
-        for envelope in envelopes {
+    /// `from` said these, and they came together. All are taken out; left to itself, each goes to [`Handler::message`], in their
+    /// order.
+    fn messages(&self, from: &PeerInfo, envelopes: &mut Vec<Envelope>) {
+        for envelope in envelopes.drain(..) {
             self.message(from, envelope);
         }
     }

@@ -112,8 +112,10 @@ impl Connection<'_> {
         signs: &Signs,
     ) -> Ending {
         let mut held = Held::default();
+        let mut came = Vec::new();
         loop {
-            if let Err(error) = self.take_in(&mut decoder, &mut buffer, peer, &mut held) {
+            let arrived = self.take_in(&mut decoder, &mut buffer, peer, &mut came, &mut held);
+            if let Err(error) = arrived {
                 return error.into();
             }
             decoder.room(&mut buffer);
@@ -136,17 +138,17 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands on what has wholly come.
+    /// Hands on what has wholly come, by way of `came`, which is empty before and after.
     fn take_in(
         &self,
         decoder: &mut Decoder,
         buffer: &mut BytesMut,
         peer: &PeerInfo,
+        came: &mut Vec<Envelope>,
         held: &mut Held,
     ) -> Result<(), FrameError> {
         loop {
-            let mut came = Vec::new();
-            let decoded = self.decode(decoder, buffer, peer, &mut came);
+            let decoded = self.decode(decoder, buffer, peer, came);
             if !came.is_empty() {
                 self.hand_on(peer, came, held);
             }
@@ -185,13 +187,12 @@ impl Connection<'_> {
         Ok(false)
     }
 
-    fn hand_on(&self, peer: &PeerInfo, came: Vec<Envelope>, held: &mut Held) {
+    fn hand_on(&self, peer: &PeerInfo, came: &mut Vec<Envelope>, held: &mut Held) {
         match self.config.faults.delay(&peer.name) {
             None if held.is_empty() => self.handler.messages(peer, came),
             delay => {
                 let due = Instant::now() + delay.unwrap_or_default();
-                came.into_iter()
-                    .for_each(|envelope| held.push(envelope, due));
+                came.drain(..).for_each(|envelope| held.push(envelope, due));
             }
         }
     }

@@ -103,25 +103,20 @@ impl Queue {
     /// Moves up to a write's worth of messages to `batch`.
     pub(super) fn take(&self, batch: &mut Vec<Envelope>) -> Taken {
         let mut inner = self.inner.lock();
-        let mut bytes = 0;
-        while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
-            match inner.waiting.front() {
-                None => break,
-                Some(Waiting { due: Some(due), .. }) if *due > Instant::now() => {
-                    if batch.is_empty() {
-                        return Taken::NotBefore(*due);
-                    }
-                    break;
-                }
-                Some(_) => {}
+        let (mut count, mut bytes) = (0, 0);
+        for waiting in inner.waiting.iter().take(BATCH_MESSAGES) {
+            let due = waiting.due.filter(|due| *due > Instant::now());
+            match due {
+                Some(due) if count == 0 => return Taken::NotBefore(due),
+                Some(_) => break,
+                None if bytes >= BATCH_BYTES => break,
+                None => {}
             }
-            if let Some(waiting) = inner.waiting.pop_front() {
-                let weight = weight(&waiting.envelope);
-                inner.weight -= weight;
-                bytes += weight;
-                batch.push(waiting.envelope);
-            }
+            count += 1;
+            bytes += weight(&waiting.envelope);
         }
+        inner.weight -= bytes;
+        batch.extend(inner.waiting.drain(..count).map(|waiting| waiting.envelope));
         match (batch.is_empty(), inner.closing) {
             (false, _) => Taken::Some,
             (true, false) => Taken::Nothing,
