@@ -30,6 +30,7 @@ use rkv_vnode::{Router, View};
 use rkv_wire::message::{Answer, RequestId, Role};
 
 use crate::engine::Done;
+use crate::error::KvError;
 use crate::figures::{Counters, End, Op, SAMPLED};
 
 use desk::{Desk, Event, Getting, Machine, Putting, Table, Told, pop};
@@ -130,7 +131,7 @@ impl Coordinator {
         op: Op,
         place: Place,
         times: Times,
-        done: Done<Result<PutOutcome, QuorumError>>,
+        done: Done<Result<PutOutcome, KvError>>,
     ) {
         let machine = Machine::Put(Putting {
             machine: Box::new(machine),
@@ -147,7 +148,7 @@ impl Coordinator {
         machine: get::Get,
         place: Place,
         times: Times,
-        done: Done<Result<GetOutcome, QuorumError>>,
+        done: Done<Result<GetOutcome, KvError>>,
     ) {
         let machine = Machine::Get(Getting {
             machine: Box::new(machine),
@@ -170,11 +171,13 @@ impl Coordinator {
         match machine {
             Machine::Put(Putting { machine, done, .. }) => {
                 let error = QuorumError::of_put(ErrorKind::Busy, (0, machine.w()), false);
-                done.into_iter().for_each(|done| done(Err(error.clone())));
+                done.into_iter()
+                    .for_each(|done| done(Err(error.clone().into())));
             }
             Machine::Get(Getting { machine, done, .. }) => {
                 let error = QuorumError::of_get(ErrorKind::Busy, (0, machine.r()));
-                done.into_iter().for_each(|done| done(Err(error.clone())));
+                done.into_iter()
+                    .for_each(|done| done(Err(error.clone().into())));
             }
             Machine::Ask { done } => done.into_iter().for_each(|done| done(None)),
         }

@@ -214,14 +214,13 @@ impl Engine {
             done: told,
             ..
         } = lone;
-        let done = move |put: Result<PutOutcome, QuorumError>| {
-            let sure = |error: QuorumError| match is_unsure {
-                true => error.after_an_unsure_try(),
-                false => error,
-            };
-            told(put.map_err(|error| KvError::from(sure(error))));
+        let done = match is_unsure {
+            true => Box::new(move |put: Result<_, KvError>| {
+                told(put.map_err(KvError::after_an_unsure_try));
+            }),
+            false => told,
         };
-        self.gather(op, place, (draft, stamp), policy, Box::new(done));
+        self.gather(op, place, (draft, stamp), policy, done);
     }
 
     /// Tells those whose deadline has come.

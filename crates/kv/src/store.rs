@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_quorum::clock::Stamp;
 use rkv_quorum::object::{Kind, Version};
-use rkv_quorum::outcome::{GetOutcome, PutOutcome, QuorumError};
+use rkv_quorum::outcome::{GetOutcome, PutOutcome};
 use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
 use rkv_quorum::put::Draft;
 use rkv_quorum::{Get, Put};
@@ -138,7 +138,6 @@ impl Engine {
             });
         }
         drop(view);
-        let done = Box::new(move |result: Result<_, _>| done(result.map_err(KvError::from)));
         self.gather(op, place, (draft, stamp), policy, done);
     }
 
@@ -149,11 +148,12 @@ impl Engine {
         place: Place,
         (draft, stamp): (Draft, Stamp),
         policy: PutPolicy,
-        done: Done<Result<PutOutcome, QuorumError>>,
+        done: Done<Result<PutOutcome, KvError>>,
     ) {
-        let view = self.view();
+        let view = self.host().view_now();
         let preflist = view.preflist(view.ring().partition_of(place.slot));
         let put = Put::new(policy, preflist, draft, stamp, self.me().clone());
+        drop(view);
         let times = self.times(policy.timeout_ms);
         self.coordinator().put(put, op, place, times, done);
     }
@@ -215,14 +215,14 @@ impl Engine {
         let coordinator = self.coordinator();
         let get = coordinator.sparing(get, self.bounds().sparing_from, times.now.ms());
         let (host, keyspace) = (self.host().clone(), keyspace.id);
-        let done = Box::new(move |result: Result<GetOutcome, _>| {
+        let done = Box::new(move |result: Result<GetOutcome, KvError>| {
             // A replica may have answered before it knew of a flush that this node knows of.
             let floor = host.view().floors().of(keyspace);
             let seen = |mut got: GetOutcome| {
                 got.object = got.object.and_then(|object| object.above(floor));
                 got
             };
-            done(result.map(seen).map_err(KvError::from));
+            done(result.map(seen));
         });
         coordinator.get(get, Place { slot, key }, times, done);
     }

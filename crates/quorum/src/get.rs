@@ -75,10 +75,8 @@ pub enum Effect {
         /// Who.
         to: NodeName,
         /// All that was answered, merged.
-        object: Object,
+        object: Box<Object>,
     },
-    /// The caller's answer; exactly once.
-    Done(Result<GetOutcome, QuorumError>),
     /// Nothing more will come: the machine can be dropped.
     Finished,
 }
@@ -175,17 +173,24 @@ impl Get {
         Some(wake.map_or(self.deadline_ms, |wake| wake.min(self.deadline_ms)))
     }
 
-    /// Takes an event and appends what is to be done. `now_ms` is any clock that does not go back.
-    pub fn step(&mut self, now_ms: u64, event: Event, effects: &mut Vec<Effect>) {
+    /// Takes an event and appends what is to be done; the caller's answer, if this decides it, which is told first. It is
+    /// decided once. `now_ms` is any clock that does not go back.
+    pub fn step(
+        &mut self,
+        now_ms: u64,
+        event: Event,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Result<GetOutcome, QuorumError>> {
+        let mut decided = None;
         match (self.phase, event) {
-            (Phase::New, Event::Begin) => self.begin(now_ms, effects),
-            (Phase::New | Phase::Finished, _) => return,
+            (Phase::New, Event::Begin) => decided = self.begin(now_ms, effects).map(Err),
+            (Phase::New | Phase::Finished, _) => return None,
             (_, event) => self.take(now_ms, event),
         }
         let late = now_ms >= self.deadline_ms;
         if self.phase == Phase::Asking {
             self.hedge(now_ms);
-            self.decide(late, effects);
+            decided = self.decide(late);
         }
         if self.phase == Phase::Asking {
             self.send(effects);
@@ -196,10 +201,11 @@ impl Get {
             self.repair(effects);
             self.finish(effects);
         }
+        decided
     }
 
     /// Goes on only if r can be reached.
-    fn begin(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+    fn begin(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Option<QuorumError> {
         self.deadline_ms = now_ms.saturating_add(self.policy.timeout_ms);
         let is_sparing = self.roster.seats.iter().any(Seat::is_spared);
         self.sparing_until_ms = is_sparing.then(|| now_ms.saturating_add(HEDGE_MS));
@@ -209,7 +215,7 @@ impl Get {
         let down = self.roster.tally(Seat::is_vacant);
         let reachable = up.places + down.places.min(self.roster.fallbacks());
         if reachable >= needed.places && up.owners >= needed.owners {
-            return;
+            return None;
         }
         let kind = match up.places < usize::from(majority(self.policy.n)) {
             true => ErrorKind::NoQuorum,
@@ -219,8 +225,9 @@ impl Get {
             true => (reachable, needed.places),
             false => (up.owners, needed.owners),
         };
-        self.fail(kind, counted, effects);
+        let error = self.fail(kind, counted);
         self.finish(effects);
+        Some(error)
     }
 
     fn needed(&self) -> Tally {
@@ -279,36 +286,36 @@ impl Get {
         }
     }
 
-    fn decide(&mut self, late: bool, effects: &mut Vec<Effect>) {
+    fn decide(&mut self, late: bool) -> Option<Result<GetOutcome, QuorumError>> {
         let needed = self.needed();
         let counts = self.counting();
         let answered = self.roster.tally(counts);
-        let counted = answered.of(&needed);
         if answered.meets(&needed) || self.is_absent_everywhere(is_absent) {
             self.phase = Phase::Lingering;
-            effects.push(Effect::Done(Ok(GetOutcome {
+            return Some(Ok(GetOutcome {
                 reason: FINISHED,
                 object: self.merged.clone(),
                 replicas: self.roster.results(false, |view| self.word(view), counts),
-            })));
+            }));
+        }
+        let kind = if late && self.roster.is_busy() {
+            ErrorKind::Busy
         } else if late {
-            let kind = match self.roster.is_busy() {
-                true => ErrorKind::Busy,
-                false => ErrorKind::Timeout,
-            };
-            self.fail(kind, counted, effects);
+            ErrorKind::Timeout
         } else {
             let may_count = |seat: &Seat<View>| seat.is_open() || counts(seat);
             if !self.roster.tally(may_count).meets(&needed) {
                 self.stand_in();
             }
-            if !self.roster.tally(may_count).meets(&needed)
-                && !self.is_absent_everywhere(|seat| seat.is_open() || is_absent(seat))
-                && !self.roster.is_misrouted()
+            if self.roster.tally(may_count).meets(&needed)
+                || self.is_absent_everywhere(|seat| seat.is_open() || is_absent(seat))
+                || self.roster.is_misrouted()
             {
-                self.fail(ErrorKind::QuorumNotMet, counted, effects);
+                return None;
             }
-        }
+            ErrorKind::QuorumNotMet
+        };
+        Some(Err(self.fail(kind, answered.of(&needed))))
     }
 
     /// Whether every place of the row is such; with `is_absent`, an answer whatever `notfound_ok` says.
@@ -349,12 +356,11 @@ impl Get {
         }
     }
 
-    fn fail(&mut self, kind: ErrorKind, counted: (usize, usize), effects: &mut Vec<Effect>) {
+    fn fail(&mut self, kind: ErrorKind, counted: (usize, usize)) -> QuorumError {
         let counts = self.counting();
         let replicas = self.roster.results(true, |view| self.word(view), counts);
-        let error = QuorumError::new(kind, false, counted, false, replicas);
-        effects.push(Effect::Done(Err(error)));
         self.phase = Phase::Lingering;
+        QuorumError::new(kind, false, counted, false, replicas)
     }
 
     /// Whose answer counts for r.
@@ -377,7 +383,7 @@ impl Get {
         for to in behind(answers, merged.version()).cloned() {
             effects.push(Effect::Repair {
                 to,
-                object: merged.clone(),
+                object: Box::new(merged.clone()),
             });
         }
     }

@@ -68,6 +68,20 @@ struct Talk {
     asks: BTreeMap<NodeName, Ask>,
 }
 
+fn outcome(decided: Result<GetOutcome, QuorumError>) -> String {
+    match decided {
+        Ok(outcome) => {
+            let one = |r: &crate::ReplicaResult| format!("{}{}:{}", r.node, r.replica, r.result);
+            let replicas: Vec<_> = outcome.replicas.iter().map(one).collect();
+            let object = outcome
+                .object
+                .map_or("none".to_owned(), |o| time_of(&o).to_string());
+            format!("{object} [{}]", replicas.join(" "))
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
 impl Talk {
     fn of(policy: GetPolicy, places: &str, fallbacks: &str) -> Talk {
         let get = Get::new(policy, &preflist(1, places, fallbacks));
@@ -84,11 +98,9 @@ impl Talk {
 
     fn step(&mut self, event: Event) -> String {
         let mut effects = Vec::new();
-        self.get.step(self.now_ms, event, &mut effects);
-        let said: Vec<String> = effects
-            .into_iter()
-            .map(|effect| self.told(effect))
-            .collect();
+        let decided = self.get.step(self.now_ms, event, &mut effects);
+        let mut said: Vec<String> = decided.map(outcome).into_iter().collect();
+        said.extend(effects.into_iter().map(|effect| self.told(effect)));
         said.join(", ")
     }
 
@@ -102,16 +114,6 @@ impl Talk {
                 }
             }
             Effect::Repair { to, object } => format!("repair {to}@{}", time_of(&object)),
-            Effect::Done(Ok(outcome)) => {
-                let one =
-                    |r: &crate::ReplicaResult| format!("{}{}:{}", r.node, r.replica, r.result);
-                let replicas: Vec<_> = outcome.replicas.iter().map(one).collect();
-                let object = outcome
-                    .object
-                    .map_or("none".to_owned(), |o| time_of(&o).to_string());
-                format!("{object} [{}]", replicas.join(" "))
-            }
-            Effect::Done(Err(error)) => error.to_string(),
             Effect::Finished => "end".to_owned(),
         }
     }
@@ -437,29 +439,29 @@ proptest! {
         let mut counted: BTreeSet<(NodeName, Role)> = BTreeSet::new();
         let mut absent: BTreeSet<NodeName> = BTreeSet::new();
         let mut newest = None;
-        let (mut done, mut finished) = (Vec::new(), 0);
+        let (mut done, mut finished) = (0, 0);
         let (mut now_ms, mut effects) = (0, Vec::new());
-        get.step(now_ms, Event::Begin, &mut effects);
+        let mut decided = get.step(now_ms, Event::Begin, &mut effects);
         let mut steps = script.into_iter();
         loop {
+            if let Some(outcome) = decided.take() {
+                if let Ok(outcome) = outcome {
+                    prop_assert_eq!(outcome.object.as_ref().map(time_of), newest);
+                    prop_assert!(outcome.replicas.len() <= 3);
+                    let good = outcome.replicas.iter()
+                        .filter(|r| counted.contains(&(r.node.clone(), r.role)));
+                    let all_absent = newest.is_none()
+                        && outcome.replicas.iter().all(|r| absent.contains(&r.node));
+                    prop_assert!(good.count() >= usize::from(r) || all_absent);
+                }
+                done += 1;
+            }
             for effect in effects.drain(..) {
                 prop_assert_eq!(finished, 0, "nothing comes after the end");
                 match effect {
                     Effect::Send { to, role, ask } => under_way.push((to, role, ask)),
                     Effect::Repair { object, .. } => {
                         prop_assert_eq!(Some(time_of(&object)), newest);
-                    }
-                    Effect::Done(outcome) => {
-                        if let Ok(outcome) = &outcome {
-                            prop_assert_eq!(outcome.object.as_ref().map(time_of), newest);
-                            prop_assert!(outcome.replicas.len() <= 3);
-                            let good = outcome.replicas.iter()
-                                .filter(|r| counted.contains(&(r.node.clone(), r.role)));
-                            let all_absent = newest.is_none()
-                                && outcome.replicas.iter().all(|r| absent.contains(&r.node));
-                            prop_assert!(good.count() >= usize::from(r) || all_absent);
-                        }
-                        done.push(outcome);
                     }
                     Effect::Finished => finished += 1,
                 }
@@ -480,7 +482,8 @@ proptest! {
                         4 => Answer::Refused(Refusal::Busy),
                         5 => Answer::Refused(Refusal::NotOwner(ring(2))),
                         6 | 7 => {
-                            get.step(now_ms, Event::Unreachable { node, ask }, &mut effects);
+                            let lost = Event::Unreachable { node, ask };
+                            decided = get.step(now_ms, lost, &mut effects);
                             continue;
                         }
                         _ => found(ms),
@@ -506,16 +509,11 @@ proptest! {
                     Event::Answer { node, ask, answer }
                 }
             };
-            get.step(now_ms, event, &mut effects);
+            decided = get.step(now_ms, event, &mut effects);
         }
-        get.step(now_ms + 1000, Event::Tick, &mut effects);
-        for effect in effects {
-            match effect {
-                Effect::Done(outcome) => done.push(outcome),
-                Effect::Finished => finished += 1,
-                _ => {}
-            }
-        }
-        prop_assert_eq!((done.len(), finished), (1, 1));
+        done += usize::from(get.step(now_ms + 1000, Event::Tick, &mut effects).is_some());
+        let ends = effects.iter().filter(|effect| matches!(effect, Effect::Finished));
+        finished += ends.count();
+        prop_assert_eq!((done, finished), (1, 1));
     }
 }

@@ -125,6 +125,15 @@ pub enum Event {
     Tick,
 }
 
+/// How much of a write a replica is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What is written.
+    Draft,
+    /// The same with all that a copy needs which lacks the value that a deadline is for.
+    Whole,
+}
+
 /// All that a put may wish for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -136,13 +145,14 @@ pub enum Effect {
         role: Role,
         /// To be named by the answer.
         ask: Ask,
-        /// What to store.
-        object: Object,
+        /// Which [`Put::object`] to store.
+        extent: Extent,
         /// Owners that the receiver keeps a hint for, in the same batch as the data. A fallback's copy is their hint; an
         /// owner notes only the key.
         hint_for: Vec<NodeName>,
     },
-    /// Owners turned out not to have stored the write, and nobody keeps a hint for them yet. Asked for without an answer.
+    /// Owners turned out not to have stored the write, and nobody keeps a hint for them yet: the whole [`Put::object`] is what
+    /// they lack. Asked for without an answer.
     Hint {
         /// Who is to keep one.
         to: NodeName,
@@ -150,11 +160,7 @@ pub enum Effect {
         role: Role,
         /// For whom.
         missing: Vec<NodeName>,
-        /// What they lack.
-        object: Object,
     },
-    /// The caller's answer; exactly once.
-    Done(Result<PutOutcome, QuorumError>),
     /// Nothing more will come: the machine can be dropped.
     Finished,
 }
@@ -263,17 +269,32 @@ impl Put {
         }
     }
 
-    /// Takes an event and appends what is to be done. `now_ms` is any clock that does not go back; `clock` is this
-    /// node's, for stamps above one that refused.
-    pub fn step(&mut self, now_ms: u64, event: Event, clock: &Clock, effects: &mut Vec<Effect>) {
+    /// What is sent, under the stamp of its last round.
+    pub fn object(&self, extent: Extent) -> Object {
+        match extent {
+            Extent::Draft => self.draft.stamped(self.stamp),
+            Extent::Whole => self.draft.whole(self.stamp),
+        }
+    }
+
+    /// Takes an event and appends what is to be done; the caller's answer, if this decides it, which is told first. It is
+    /// decided once. `now_ms` is any clock that does not go back; `clock` is this node's, for stamps above one that refused.
+    pub fn step(
+        &mut self,
+        now_ms: u64,
+        event: Event,
+        clock: &Clock,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Result<PutOutcome, QuorumError>> {
+        let mut decided = None;
         match (self.phase, event) {
-            (Phase::New, Event::Begin) => self.begin(now_ms, effects),
-            (Phase::New | Phase::Finished, _) => return,
+            (Phase::New, Event::Begin) => decided = self.begin(now_ms, effects).map(Err),
+            (Phase::New | Phase::Finished, _) => return None,
             (_, event) => self.take(now_ms, event, clock),
         }
         let late = now_ms >= self.deadline_ms;
         if self.phase == Phase::Asking {
-            self.decide(late, effects);
+            decided = self.decide(late, effects);
         }
         if !late && matches!(self.phase, Phase::Asking | Phase::Lingering { acked: true }) {
             self.send(effects);
@@ -281,10 +302,11 @@ impl Put {
         if let Phase::Lingering { acked } = self.phase {
             self.settle(acked, late, effects);
         }
+        decided
     }
 
     /// Goes on only if w can be reached: else nothing is written at all.
-    fn begin(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+    fn begin(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Option<QuorumError> {
         self.deadline_ms = now_ms.saturating_add(self.policy.timeout_ms);
         self.phase = Phase::Asking;
         let up = self.roster.tally(|seat| !seat.is_vacant());
@@ -297,7 +319,7 @@ impl Put {
         };
         let reachable = up.places + down.places.min(self.roster.fallbacks());
         if reachable >= w && up.owners >= pw {
-            return;
+            return None;
         }
         let kind = match up.places < usize::from(majority(self.policy.n)) {
             true => ErrorKind::NoQuorum,
@@ -308,7 +330,7 @@ impl Put {
         } else {
             (up.owners, pw)
         };
-        self.fail(kind, counted, effects);
+        Some(self.fail(kind, counted, effects))
     }
 
     fn take(&mut self, now_ms: u64, event: Event, clock: &Clock) {
@@ -376,43 +398,52 @@ impl Put {
         }
     }
 
-    fn decide(&mut self, late: bool, effects: &mut Vec<Effect>) {
+    fn decide(
+        &mut self,
+        late: bool,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Result<PutOutcome, QuorumError>> {
         let stored = self.roster.tally(is_stored);
-        let counted = stored.of(&self.needed);
         if stored.meets(&self.needed) {
             self.phase = Phase::Lingering { acked: true };
-            effects.push(Effect::Done(Ok(PutOutcome {
+            return Some(Ok(PutOutcome {
                 reason: FINISHED,
                 stamp: self.stamp,
                 replicas: self.roster.results(false, word, is_stored),
-            })));
-        } else if self.beaten {
-            self.fail(ErrorKind::QuorumNotMet, counted, effects);
+            }));
+        }
+        let kind = if self.beaten {
+            ErrorKind::QuorumNotMet
+        } else if late && self.roster.is_busy() {
+            ErrorKind::Busy
         } else if late {
-            let kind = match self.roster.is_busy() {
-                true => ErrorKind::Busy,
-                false => ErrorKind::Timeout,
-            };
-            self.fail(kind, counted, effects);
+            ErrorKind::Timeout
         } else {
             self.stand_in();
             let possible = self.roster.tally(|seat| seat.is_open() || is_stored(seat));
-            if !possible.meets(&self.needed) && !self.roster.is_misrouted() {
-                self.fail(ErrorKind::QuorumNotMet, counted, effects);
+            if possible.meets(&self.needed) || self.roster.is_misrouted() {
+                return None;
             }
-        }
+            ErrorKind::QuorumNotMet
+        };
+        let counted = stored.of(&self.needed);
+        Some(Err(self.fail(kind, counted, effects)))
     }
 
-    fn fail(&mut self, kind: ErrorKind, counted: (usize, usize), effects: &mut Vec<Effect>) {
+    fn fail(
+        &mut self,
+        kind: ErrorKind,
+        counted: (usize, usize),
+        effects: &mut Vec<Effect>,
+    ) -> QuorumError {
         let maybe_applied = self.is_maybe_applied();
         let replicas = self.roster.results(true, word, is_stored);
-        let error = QuorumError::new(kind, true, counted, maybe_applied, replicas);
-        effects.push(Effect::Done(Err(error)));
         if maybe_applied {
             self.phase = Phase::Lingering { acked: false };
         } else {
             self.finish(effects);
         }
+        QuorumError::new(kind, true, counted, maybe_applied, replicas)
     }
 
     /// "Not applied" is said only if each replica asked has refused or was never sent to. A refusal proves nothing about
@@ -472,16 +503,16 @@ impl Put {
                 .iter()
                 .filter(|hint| hint.carrier.as_ref().is_some_and(rides));
             let hint_for = carried.map(|hint| hint.owner.clone()).collect();
-            let object = match role == Role::Fallback || self.lacking.contains(&to) {
-                true => self.draft.whole(self.stamp),
-                false => self.draft.stamped(self.stamp),
+            let extent = match role == Role::Fallback || self.lacking.contains(&to) {
+                true => Extent::Whole,
+                false => Extent::Draft,
             };
             let ask = self.roster.ask(index);
             effects.push(Effect::Send {
                 to,
                 role,
                 ask,
-                object,
+                extent,
                 hint_for,
             });
         }
@@ -518,13 +549,7 @@ impl Put {
                 carrier: None,
             });
             self.hints.extend(hints);
-            let object = self.draft.whole(self.stamp);
-            effects.push(Effect::Hint {
-                to,
-                role,
-                missing,
-                object,
-            });
+            effects.push(Effect::Hint { to, role, missing });
         }
         if !self.roster.seats.iter().any(awaits) {
             self.finish(effects);

@@ -55,6 +55,17 @@ struct Talk {
     asks: BTreeMap<NodeName, Vec<Ask>>,
 }
 
+fn outcome(decided: Result<PutOutcome, QuorumError>) -> String {
+    match decided {
+        Ok(outcome) => {
+            let one = |r: &crate::ReplicaResult| format!("{}{}:{}", r.node, r.replica, r.result);
+            let replicas: Vec<_> = outcome.replicas.iter().map(one).collect();
+            format!("ok@{} [{}]", outcome.stamp.time, replicas.join(" "))
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
 impl Talk {
     /// Node `a` coordinates.
     fn of(policy: PutPolicy, places: &str, fallbacks: &str) -> Talk {
@@ -77,11 +88,9 @@ impl Talk {
 
     fn step(&mut self, event: Event) -> String {
         let mut effects = Vec::new();
-        self.put.step(self.now_ms, event, &self.clock, &mut effects);
-        let said: Vec<String> = effects
-            .into_iter()
-            .map(|effect| self.told(effect))
-            .collect();
+        let decided = self.put.step(self.now_ms, event, &self.clock, &mut effects);
+        let mut said: Vec<String> = decided.map(outcome).into_iter().collect();
+        said.extend(effects.into_iter().map(|effect| self.told(effect)));
         said.join(", ")
     }
 
@@ -92,9 +101,10 @@ impl Talk {
                 to,
                 role,
                 ask,
-                object,
+                extent,
                 hint_for,
             } => {
+                let object = self.put.object(extent);
                 self.asks.entry(to.clone()).or_default().push(ask);
                 let deadline = object.version().deadline().map(|d| d.stamp.time);
                 let what = match (object.version().stamp().map(|s| s.time), deadline) {
@@ -108,18 +118,9 @@ impl Talk {
                     (Role::Fallback, hints) => format!("{what} for {}", list(hints)),
                 }
             }
-            Effect::Hint {
-                to, role, missing, ..
-            } => {
+            Effect::Hint { to, role, missing } => {
                 format!("hint {} at {to} {role}", list(&missing))
             }
-            Effect::Done(Ok(outcome)) => {
-                let one =
-                    |r: &crate::ReplicaResult| format!("{}{}:{}", r.node, r.replica, r.result);
-                let replicas: Vec<_> = outcome.replicas.iter().map(one).collect();
-                format!("ok@{} [{}]", outcome.stamp.time, replicas.join(" "))
-            }
-            Effect::Done(Err(error)) => error.to_string(),
             Effect::Finished => "end".to_owned(),
         }
     }
@@ -621,7 +622,11 @@ struct World {
 }
 
 impl World {
-    fn take(&mut self, effects: Vec<Effect>) {
+    fn step(&mut self, put: &mut Put, now_ms: u64, event: Event, clock: &Clock) {
+        let mut effects = Vec::new();
+        self.done
+            .extend(put.step(now_ms, event, clock, &mut effects));
+        let stamp = put.stamp();
         for effect in effects {
             assert_eq!(self.finished, 0, "nothing comes after the end: {effect:?}");
             match effect {
@@ -629,20 +634,13 @@ impl World {
                     to,
                     role,
                     ask,
-                    object,
                     hint_for,
-                } => {
-                    let stamp = object.version().stamp().unwrap();
-                    self.under_way.push((to, role, ask, stamp, hint_for));
+                    ..
+                } => self.under_way.push((to, role, ask, stamp, hint_for)),
+                Effect::Hint { missing, .. } => {
+                    let missing = missing.into_iter().map(|owner| (owner, stamp));
+                    self.hinted.extend(missing);
                 }
-                Effect::Hint {
-                    missing, object, ..
-                } => {
-                    let stamp = object.version().stamp().unwrap();
-                    self.hinted
-                        .extend(missing.into_iter().map(|owner| (owner, stamp)));
-                }
-                Effect::Done(outcome) => self.done.push(outcome),
                 Effect::Finished => self.finished += 1,
             }
         }
@@ -719,9 +717,8 @@ proptest! {
         let mut row = preflist(1, &alike(&places), "");
         // What was said may be heard again.
         let mut said: Vec<Event> = Vec::new();
-        let (mut now_ms, mut effects) = (0, Vec::new());
-        put.step(now_ms, Event::Begin, &clock, &mut effects);
-        world.take(std::mem::take(&mut effects));
+        let mut now_ms = 0;
+        world.step(&mut put, now_ms, Event::Begin, &clock);
         for (kind, which, ms) in script {
             now_ms += ms;
             let event = match kind {
@@ -742,11 +739,9 @@ proptest! {
                     event
                 }
             };
-            put.step(now_ms, event, &clock, &mut effects);
-            world.take(std::mem::take(&mut effects));
+            world.step(&mut put, now_ms, event, &clock);
         }
-        put.step(1000 + now_ms, Event::Tick, &clock, &mut effects);
-        world.take(std::mem::take(&mut effects));
+        world.step(&mut put, 1000 + now_ms, Event::Tick, &clock);
 
         prop_assert_eq!((world.done.len(), world.finished), (1, 1));
         match &world.done[0] {

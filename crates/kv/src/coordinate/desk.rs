@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rkv_quorum::object::Version;
+use rkv_quorum::clock::Stamp;
 use rkv_quorum::outcome::{GetOutcome, PutOutcome, QuorumError};
+use rkv_quorum::put::Extent;
 use rkv_quorum::roster::Ask;
 use rkv_quorum::{get, put};
 use rkv_ring::{NodeName, Preflist, RingId, Slot};
@@ -18,6 +19,7 @@ use super::asked::{Now, Place, Reply, Times};
 use super::translate::wire_id;
 use super::{ASK_BITS, MOST_REQUEST_BYTES, MOST_REQUESTS, SHARDS};
 use crate::engine::Done;
+use crate::error::KvError;
 use crate::figures::{End, Op, SAMPLED};
 
 /// What a request is, and whom to tell.
@@ -34,17 +36,17 @@ pub(super) enum Machine {
 pub(super) struct Putting {
     pub(super) machine: Box<put::Put>,
     /// The object as it was sent last.
-    pub(super) encoded: Option<(Version, Bytes)>,
+    pub(super) encoded: Option<(Stamp, Extent, Bytes)>,
     /// Room for what a step wishes for, empty between steps; so with a get's.
     pub(super) effects: Vec<put::Effect>,
-    pub(super) done: Option<Done<Result<PutOutcome, QuorumError>>>,
+    pub(super) done: Option<Done<Result<PutOutcome, KvError>>>,
 }
 
 /// A get, and its caller.
 pub(super) struct Getting {
     pub(super) machine: Box<get::Get>,
     pub(super) effects: Vec<get::Effect>,
-    pub(super) done: Option<Done<Result<GetOutcome, QuorumError>>>,
+    pub(super) done: Option<Done<Result<GetOutcome, KvError>>>,
 }
 
 /// Asks that left and were not answered.
@@ -112,11 +114,11 @@ impl Table {
 /// To be told when no lock is held.
 pub(super) enum Told {
     Put(
-        Done<Result<PutOutcome, QuorumError>>,
+        Done<Result<PutOutcome, KvError>>,
         Result<PutOutcome, QuorumError>,
     ),
     Get(
-        Done<Result<GetOutcome, QuorumError>>,
+        Done<Result<GetOutcome, KvError>>,
         Result<GetOutcome, QuorumError>,
     ),
     Ask(Done<Option<Reply>>, Option<Reply>),
@@ -202,8 +204,8 @@ impl Told {
 
     pub(super) fn tell(self) {
         match self {
-            Told::Put(done, result) => done(result),
-            Told::Get(done, result) => done(result),
+            Told::Put(done, result) => done(result.map_err(KvError::from)),
+            Told::Get(done, result) => done(result.map_err(KvError::from)),
             Told::Ask(done, answer) => done(answer),
         }
     }

@@ -1,6 +1,7 @@
 //! This file answers: what does an event do to a request, and what becomes of what its machine wishes for?
 
 use bytes::Bytes;
+use rkv_quorum::put::Extent;
 use rkv_quorum::roster::Ask;
 use rkv_quorum::{get, put};
 use rkv_ring::{NodeName, RingId};
@@ -97,8 +98,14 @@ impl Coordinator {
         let Step {
             desk, asked, came, ..
         } = step;
-        put.machine
+        let decided = put
+            .machine
             .step(step.now_ms, event, &self.clock, &mut put.effects);
+        if let Some(result) = decided
+            && let Some(done) = put.done.take()
+        {
+            came.told = Some(Told::Put(done, result));
+        }
         let ring = put.machine.ring();
         let mut is_over = false;
         for effect in put.effects.drain(..) {
@@ -107,10 +114,10 @@ impl Coordinator {
                     to,
                     role,
                     ask,
-                    object,
+                    extent,
                     hint_for,
                 } => {
-                    let body = encode_once(&mut put.encoded, &object);
+                    let body = encode_once(&mut put.encoded, &put.machine, extent);
                     let key = desk.key.clone();
                     let command = Command::Put { key, hint_for };
                     asked.push((to.clone(), ask));
@@ -118,21 +125,11 @@ impl Coordinator {
                     let answered = self.deliver(to, ask, route, command, body);
                     came.here.extend(answered);
                 }
-                put::Effect::Hint {
-                    to,
-                    role,
-                    missing,
-                    object,
-                } => {
+                put::Effect::Hint { to, role, missing } => {
                     let key = desk.key.clone();
                     let command = Command::Hint { key, missing };
-                    let body = encode_once(&mut put.encoded, &object);
+                    let body = encode_once(&mut put.encoded, &put.machine, Extent::Whole);
                     self.tell(desk, &to, ring, wire_role(role), command, body);
-                }
-                put::Effect::Done(result) => {
-                    if let Some(done) = put.done.take() {
-                        came.told = Some(Told::Put(done, result));
-                    }
                 }
                 put::Effect::Finished => is_over = true,
             }
@@ -144,10 +141,19 @@ impl Coordinator {
         let Step {
             desk, asked, came, ..
         } = step;
-        let was_sparing = matches!(event, get::Event::Tick) && get.machine.is_sparing();
-        get.machine.step(step.now_ms, event, &mut get.effects);
+        let is_late = matches!(event, get::Event::Tick);
+        let was_sparing = get.machine.is_sparing();
+        let decided = get.machine.step(step.now_ms, event, &mut get.effects);
+        if let Some(result) = decided
+            && let Some(done) = get.done.take()
+        {
+            came.told = Some(Told::Get(done, result));
+        }
         if was_sparing && !get.machine.is_sparing() {
-            self.are_slow(asked, step.now_ms);
+            self.counters.hedged();
+            if is_late {
+                self.are_slow(asked, step.now_ms);
+            }
         }
         let ring = get.machine.ring();
         let mut is_over = false;
@@ -167,11 +173,6 @@ impl Coordinator {
                     let command = Command::Repair { key };
                     let body = Bytes::from(object.encode());
                     self.tell(desk, &to, ring, Role::Owner, command, body);
-                }
-                get::Effect::Done(result) => {
-                    if let Some(done) = get.done.take() {
-                        came.told = Some(Told::Get(done, result));
-                    }
                 }
                 get::Effect::Finished => is_over = true,
             }

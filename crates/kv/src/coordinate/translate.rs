@@ -1,7 +1,9 @@
 //! This file answers: how does what the machines of requests say become what the wire says, and back?
 
 use bytes::Bytes;
-use rkv_quorum::object::{Object, Version};
+use rkv_quorum::clock::Stamp;
+use rkv_quorum::object::Object;
+use rkv_quorum::put::{Extent, Put};
 use rkv_quorum::roster::{Ask, Refusal};
 use rkv_quorum::{get, put, tally};
 use rkv_ring::RingId;
@@ -38,12 +40,17 @@ pub(super) fn wire_role(role: tally::Role) -> Role {
     }
 }
 
-pub(super) fn encode_once(encoded: &mut Option<(Version, Bytes)>, object: &Object) -> Bytes {
+/// What is sent, encoded; once for all who are sent the same.
+pub(super) fn encode_once(
+    encoded: &mut Option<(Stamp, Extent, Bytes)>,
+    put: &Put,
+    extent: Extent,
+) -> Bytes {
     match encoded {
-        Some((of, bytes)) if of == object.version() => bytes.clone(),
+        Some((stamp, of, bytes)) if *stamp == put.stamp() && *of == extent => bytes.clone(),
         _ => {
-            let bytes = Bytes::from(object.encode());
-            *encoded = Some((*object.version(), bytes.clone()));
+            let bytes = Bytes::from(put.object(extent).encode());
+            *encoded = Some((put.stamp(), extent, bytes.clone()));
             bytes
         }
     }
