@@ -181,6 +181,8 @@ pub struct Figures {
     pub durations: BTreeMap<(Op, bool), Durations>,
     /// Copies that were behind and got what a read had found.
     pub read_repairs: u64,
+    /// Gets that spared owners and asked them after all, for those asked first took long or could not make r.
+    pub hedged_gets: u64,
     /// How long replicas on other nodes took to answer: a sample.
     pub peers: BTreeMap<NodeName, RoundTrips>,
 }
@@ -207,6 +209,7 @@ struct Shard {
     /// Those that failed, those that were done.
     durations: [[Timed; 2]; Op::ALL.len()],
     read_repairs: AtomicU64,
+    hedged_gets: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -250,6 +253,11 @@ impl Counters {
         add(&self.shards.mine().read_repairs, 1);
     }
 
+    /// A get asks whom it spared after all.
+    pub(crate) fn hedged(&self) {
+        add(&self.shards.mine().hedged_gets, 1);
+    }
+
     /// `peer` took so long to answer.
     pub(crate) fn answered(&self, peer: &NodeName, us: u64) {
         let mut peers = self.peers.load();
@@ -286,6 +294,7 @@ impl Counters {
                 }
             }
             figures.read_repairs += read(&shard.read_repairs);
+            figures.hedged_gets += read(&shard.hedged_gets);
         }
         let peers = self.peers.load();
         figures.peers = peers

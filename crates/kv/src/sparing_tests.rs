@@ -63,5 +63,6 @@ fn a_busy_node_spares_owners_and_those_that_are_slow_first() {
         std::thread::yield_now();
     }
     assert_eq!(asked(engine.now_ms()), 3, "none of both is relied on");
+    assert!(engine.figures().hedged_gets >= 2, "and it is counted");
     assert_eq!(asked(engine.now_ms() + SLOW_MS), 2, "nor blamed for ever");
 }

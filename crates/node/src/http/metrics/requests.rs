@@ -22,6 +22,12 @@ pub(super) fn write(engine: &Engine, text: &mut Text) {
         "Copies that were behind and were given what a read had found.",
         figures.read_repairs as f64,
     );
+    text.one(
+        "rkv_gets_hedged_total",
+        Kind::Counter,
+        "Gets that spared owners and asked them after all: those asked first took long, or could not make r.",
+        figures.hedged_gets as f64,
+    );
     write_peers(&figures, text);
     let (ahead_ms, may_coordinate) = engine.drift();
     text.one(
