@@ -5,7 +5,7 @@
 //!
 //! In reading order: [`order`] where an entry lies · [`error`] what a store answers when it cannot · [`backend`] the
 //! contract · [`memory`], [`sled`], [`fjall`] one engine a file · [`cached`] what was read of late · [`checked`] what becomes of a value that was damaged ·
-//! [`healing`] what a full disk and a broken engine do · [`open`](mod@open) which engine a folder holds · [`store`] the face that
+//! [`logged`] where a write is until an engine has it · [`healing`] what a full disk and a broken engine do · [`open`](mod@open) which engine a folder holds · [`store`] the face that
 //! everyone uses · [`direct`] it, without a thread · [`commit`] it, with the one writer · `company` whom that waits for · [`faults`] failing on purpose.
 
 pub mod backend;
@@ -18,6 +18,7 @@ pub mod error;
 pub mod faults;
 pub mod fjall;
 pub mod healing;
+pub mod logged;
 pub mod memory;
 pub mod open;
 pub mod order;

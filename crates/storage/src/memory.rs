@@ -98,6 +98,14 @@ impl Shard {
         })
     }
 
+    fn entries(&self) -> Vec<(Bytes, Bytes)> {
+        let mut entries = Vec::new();
+        for run in &self.runs {
+            entries.extend(run.entries().map(|entry| entry.to_pair(run.prefix)));
+        }
+        entries
+    }
+
     /// Lets go of a range; how many entries that were.
     fn drop_range(&mut self, start: &[u8], end: &[u8]) -> u64 {
         let (start, end) = (Sought::new(start), Sought::new(end));
@@ -178,7 +186,27 @@ impl Memory {
         }
     }
 
-    fn collect(&self, start: &[u8], end: &[u8]) -> Vec<(Bytes, Bytes)> {
+    /// Holds `value` under `key` from now on, whatever else is changed together with it.
+    pub(crate) fn put(&self, key: &[u8], value: &[u8]) {
+        let mut shard = self.shards[Memory::shard_of(key)].write();
+        shard.put(&Sought::new(key), value);
+    }
+
+    /// What `look` makes of the value of `key`; it is not copied for that.
+    pub(crate) fn look<T>(&self, key: &[u8], look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let shard = self.shards[Memory::shard_of(key)].read();
+        shard
+            .get(&Sought::new(key))
+            .map(|entry| look(entry.value()))
+    }
+
+    /// All entries, slot by slot.
+    pub(crate) fn by_slot(&self) -> impl Iterator<Item = Vec<(Bytes, Bytes)>> {
+        self.shards.iter().map(|shard| shard.read().entries())
+    }
+
+    /// The entries of `start..end` in key order, as they are at one moment.
+    pub(crate) fn collect(&self, start: &[u8], end: &[u8]) -> Vec<(Bytes, Bytes)> {
         if start >= end {
             return Vec::new();
         }

@@ -1,7 +1,7 @@
 //! This file answers: which engine does a folder hold, and does it still open?
 //!
 //! A file `STORAGE` names the format and the backend; the engine's files are in a folder of the backend's name beside
-//! it. An engine that does not open, or has forgotten the mark that was synced into it when it was made, is set aside
+//! it, and logs in front of it in one more. An engine that does not open, or has forgotten the mark that was synced into it when it was made, is set aside
 //! with its whole folder, never deleted, and a fresh one takes its place. A folder that is in use, not readable or of
 //! another backend is an error instead: nothing is wrong with what it holds.
 
@@ -18,11 +18,14 @@ use crate::checked::{Checked, Damage};
 use crate::error::Error;
 use crate::fjall::Fjall;
 use crate::healing::{Healing, Opener, Space};
+use crate::logged::Logged;
 use crate::memory::Memory;
 use crate::sled::Sled;
 
-/// The version of the folder, of store keys and of stored values.
-const FORMAT: u32 = 1;
+/// The version of the folder, of store keys and of stored values. The first had no logs beside an engine, and else was the same.
+const FORMAT: u32 = 2;
+
+const FIRST_FORMAT: u32 = 1;
 
 const MARKER: &str = "STORAGE";
 
@@ -114,8 +117,9 @@ fn held_kind(dir: &Path) -> Result<Held, Error> {
     let words: Vec<&str> = marker.split_whitespace().collect();
     match words[..] {
         ["rkv-storage", "format", format, "backend", kind] => {
-            if format != FORMAT.to_string() {
-                let why = format!("it has format {format}, this version reads {FORMAT}");
+            let reads = FIRST_FORMAT..=FORMAT;
+            if !format.parse().is_ok_and(|format| reads.contains(&format)) {
+                let why = format!("it has format {format}, this version reads up to {FORMAT}");
                 return Err(folder_error(dir, why));
             }
             let kind = kind.parse().map_err(|error| folder_error(dir, error))?;
@@ -134,12 +138,13 @@ fn held_kind(dir: &Path) -> Result<Held, Error> {
 fn write_marker(dir: &Path, kind: BackendKind) -> Result<(), Error> {
     let write = || -> std::io::Result<()> {
         let path = dir.join(MARKER);
-        if path.exists() {
+        let marker = format!("rkv-storage\nformat {FORMAT}\nbackend {kind}\n");
+        if std::fs::read_to_string(&path).is_ok_and(|held| held == marker) {
             return Ok(());
         }
         let draft = dir.join(format!("{MARKER}.new"));
         let mut file = std::fs::File::create(&draft)?;
-        write!(file, "rkv-storage\nformat {FORMAT}\nbackend {kind}\n")?;
+        file.write_all(marker.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&draft, &path)?;
         std::fs::File::open(dir)?.sync_all()
@@ -223,7 +228,8 @@ fn open_raw(
             BackendKind::Memory => Box::new(Memory::new()),
             BackendKind::Sled => Box::new(Cached::new(Checked::noting(Sled::open(path)?, damage))),
             BackendKind::Fjall => {
-                Box::new(Cached::new(Checked::noting(Fjall::open(path)?, damage)))
+                let engine = Cached::new(Checked::noting(Fjall::open(path)?, damage));
+                Box::new(Logged::open(engine, &path.with_extension("log"))?)
             }
         })
     }));

@@ -211,6 +211,11 @@ impl Run {
         }
     }
 
+    /// All entries, in order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.pieces.iter().flat_map(|piece| &piece.entries)
+    }
+
     /// The entries of `start..end`, in order.
     pub(super) fn between(
         &self,
