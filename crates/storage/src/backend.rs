@@ -96,7 +96,7 @@ pub trait Backend: Send + Sync + 'static {
         Ok(())
     }
 
-    /// These keys are asked for in a moment: an engine in memory may bring nearer to the processor what it holds of them, that
+    /// These keys are asked for in a moment: an engine may bring nearer to the processor what it holds of them in memory, that
     /// of one key while that of another is on its way. It changes nothing.
     fn expect(&self, keys: &[&Bytes]) {
         let _ = keys;

@@ -244,6 +244,10 @@ impl Store for Writer {
         self.backend.page(start, end, entries, bytes)
     }
 
+    fn expect(&self, keys: &[&Bytes]) {
+        self.backend.expect(keys);
+    }
+
     fn submit(&self, job: Job) {
         self.line.push(Work::Write(job));
     }

@@ -180,6 +180,12 @@ impl Backend for Healing {
         self.watch(move || engine.get(key))
     }
 
+    fn expect(&self, keys: &[&Bytes]) {
+        if let Ok(engine) = self.engine() {
+            engine.expect(keys);
+        }
+    }
+
     fn apply(&self, batch: &Batch) -> Result<(), Error> {
         self.make_room(batch)?;
         let engine = self.engine_to_write()?;

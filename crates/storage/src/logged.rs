@@ -26,7 +26,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::backend::{Backend, Batch, Scan, Stats, drop_by_pages, take_page};
+use crate::backend::{Backend, Batch, Op, Scan, Stats, drop_by_pages, take_page};
 use crate::error::Error;
 use crate::memory::Memory;
 
@@ -82,8 +82,8 @@ impl Tables {
     /// What is held under `key`: `None`: the engine knows.
     fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
         let copy = |held: &[u8]| log::value_of(held).map(Bytes::copy_from_slice);
-        let sealed = || self.sealed.as_ref()?.look(key, copy);
-        self.active.look(key, copy).or_else(sealed)
+        let sealed = || self.sealed.as_ref()?.seen(key, copy);
+        self.active.seen(key, copy).or_else(sealed)
     }
 
     /// What is below first.
@@ -282,6 +282,11 @@ impl<B: Backend> Backend for Logged<B> {
         }
     }
 
+    /// Of the table that holds what was written last.
+    fn expect(&self, keys: &[&Bytes]) {
+        self.shared.tables.read().active.expect(keys);
+    }
+
     fn apply(&self, batch: &Batch) -> Result<(), Error> {
         self.shared.check()?;
         let mut log = self.log.lock();
@@ -294,6 +299,11 @@ impl<B: Backend> Backend for Logged<B> {
             }
         }
         let table = Arc::clone(&self.shared.tables.read().active);
+        if batch.ops.len() > 1 {
+            // A large group's places are all fetched before the first is needed.
+            let keys: Vec<&Bytes> = batch.ops.iter().map(Op::key).collect();
+            table.expect(&keys);
+        }
         log.add(batch, |key, held| table.put(key, held));
         Ok(())
     }

@@ -192,12 +192,11 @@ impl Memory {
         shard.put(&Sought::new(key), value);
     }
 
-    /// What `look` makes of the value of `key`; it is not copied for that.
-    pub(crate) fn look<T>(&self, key: &[u8], look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    /// What `see` makes of the value of `key`; it is not copied for that.
+    pub(crate) fn seen<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let shard = self.shards[Memory::shard_of(key)].read();
-        shard
-            .get(&Sought::new(key))
-            .map(|entry| look(entry.value()))
+        let held = shard.get(&Sought::new(key));
+        held.map(|entry| see(entry.value()))
     }
 
     /// All entries, slot by slot.

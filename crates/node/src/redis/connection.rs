@@ -221,12 +221,10 @@ impl Connection {
         Turn::More
     }
 
-    /// Of a store on disk nothing can be fetched ahead; and what a client that has yet to prove itself sends behind that is
-    /// parsed by other limits.
+    /// What a client that has yet to prove itself sends behind that is parsed by other limits.
     fn next_request(&mut self) -> Result<Option<Known>, ProtocolError> {
         let engine = &self.admitted.server.engine;
-        let may_look = engine.is_volatile() && self.session.is_authenticated();
-        let engine = may_look.then_some(&**engine);
+        let engine = self.session.is_authenticated().then_some(&**engine);
         self.ahead.next(&mut self.parser, &mut self.input, engine)
     }
 
