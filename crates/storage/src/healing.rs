@@ -14,8 +14,9 @@ use parking_lot::{MappedRwLockReadGuard, Mutex, RwLock, RwLockReadGuard};
 use crate::backend::{Backend, Batch, Scan, Stats};
 use crate::error::Error;
 
-/// Puts stop when the disk has less than this left, or than its 16th if that is less.
-pub const RESERVE_BYTES: u64 = 64 << 20;
+/// Puts stop when the disk has less than this left, or than its 16th if that is less. What two full logs hold goes into the
+/// engine all the same, through its journal and into its tables.
+pub const RESERVE_BYTES: u64 = 256 << 20;
 
 /// How often free space is asked for, at least after [`LOOK_EVERY_BYTES`] more.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
