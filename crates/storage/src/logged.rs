@@ -198,7 +198,7 @@ impl<B: Backend> Logged<B> {
     /// The same with logs that are full sooner or later than with [`LOG_BYTES`].
     pub fn with_logs_of(log_bytes: u64, engine: B, dir: &Path) -> Result<Logged<B>, Error> {
         let from_io = |error: io::Error| Error::from_io(&error);
-        std::fs::create_dir_all(dir).map_err(from_io)?;
+        log::make_folder(dir).map_err(from_io)?;
         let left = log::left(dir).map_err(from_io)?;
         for number in &left {
             let mut records = Records::open(dir, *number).map_err(from_io)?;

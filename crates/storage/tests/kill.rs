@@ -1,6 +1,6 @@
 //! What an acknowledged write survives: a process killed at any moment, at every level, on each disk.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -70,7 +70,7 @@ fn write_until_killed(store: &dyn Store) {
         let permits = permits.clone();
         let done = Box::new(move |result: Result<(), Error>| {
             result.unwrap();
-            writeln!(std::io::stdout(), "ack {n}").unwrap();
+            println!("ack {n}");
             permits.send(()).unwrap();
         });
         let sync = false;

@@ -142,6 +142,12 @@ fn sync_folder(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Makes the folder of the logs; it is there after a power cut when this returns.
+pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    dir.parent().map_or(Ok(()), sync_folder)
+}
+
 /// The numbers of all files of this kind, ascending.
 fn numbers(dir: &Path, what: &str) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
