@@ -36,7 +36,7 @@ impl Engine {
         Located { slot, entry }
     }
 
-    /// These keys are asked for in a moment, one after the other: what a store in memory holds of them is fetched meanwhile.
+    /// These keys are asked for in a moment, one after the other: what the store has of them in memory is fetched meanwhile.
     pub fn expect<'a>(&self, located: impl Iterator<Item = &'a Located>) {
         self.expect_keys(located.map(|located| &located.entry));
     }
@@ -49,7 +49,7 @@ impl Engine {
         }
     }
 
-    /// Whether requests are answered from memory: then it is worth a look ahead at their keys.
+    /// Whether writes wait for no disk.
     pub fn is_volatile(&self) -> bool {
         self.host().store().is_volatile()
     }
