@@ -33,7 +33,7 @@ use super::{expire, own};
 /// Requests (and keys of one request) in a turn; then replies leave, and other connections have their turn.
 const TURN: usize = 256;
 /// The least and the most that one read asks for; within a large value as much as has come of it.
-const READ_BYTES: std::ops::RangeInclusive<usize> = (1 << 10)..=(64 << 10);
+const READ_BYTES: std::ops::RangeInclusive<usize> = (16 << 10)..=(64 << 10);
 /// A connection that is to close waits so long for its last answers, and for its client to take them.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// So long is read and thrown away what a client sent that is told an error and closed: else the error could be lost.
@@ -420,11 +420,11 @@ impl Connection {
     fn read(&mut self, bytes: usize) {
         self.pipeline.counted.input_bytes += bytes as u64;
         self.arriving.moved(bytes);
-        if bytes >= self.read_bytes {
-            self.read_bytes = (2 * self.read_bytes).min(*READ_BYTES.end());
-        } else if bytes < self.read_bytes / 4 {
-            self.read_bytes = (self.read_bytes / 2).max(*READ_BYTES.start());
-        }
+        self.read_bytes = if bytes >= self.read_bytes {
+            self.read_bytes.saturating_mul(2).min(*READ_BYTES.end())
+        } else {
+            *READ_BYTES.start()
+        };
         if self.input.len() > FREE_BYTES && self.admitted.server.is_crowded() {
             self.refuse(Reply::error(
                 "BUSY the buffers of this node's connections are full; nothing was applied",
