@@ -207,10 +207,12 @@ impl Engine {
         };
         let (slot, key) = keyspace.locate(key);
         let preflist = view.preflist(view.ring().partition_of(slot));
-        let mut get = Get::new(policy, preflist);
-        if self.host().fault() == Fault::FallbackAbsenceVotes {
-            get = get.counting_absence();
-        }
+        let get = Get::new(policy, preflist);
+        let get = match self.host().fault() {
+            Fault::FallbackAbsenceVotes => get.counting_absence(),
+            Fault::GetNeverHedges => get.never_hedging(),
+            _ => get,
+        };
         let times = self.times(policy.timeout_ms);
         let coordinator = self.coordinator();
         let get = coordinator.sparing(get, self.bounds().sparing_from, times.now.ms());

@@ -107,6 +107,7 @@ pub struct Get {
     /// Until then somebody is spared, unless the others turn out not to do; `None`: nobody is.
     sparing_until_ms: Option<u64>,
     absence_votes: bool,
+    never_hedges: bool,
 }
 
 impl Get {
@@ -120,6 +121,7 @@ impl Get {
             phase: Phase::New,
             sparing_until_ms: None,
             absence_votes: false,
+            never_hedges: false,
         }
     }
 
@@ -147,6 +149,13 @@ impl Get {
     #[must_use]
     pub fn counting_absence(mut self) -> Get {
         self.absence_votes = true;
+        self
+    }
+
+    /// The same with another known fault: who was spared is never asked.
+    #[must_use]
+    pub fn never_hedging(mut self) -> Get {
+        self.never_hedges = true;
         self
     }
 
@@ -208,7 +217,8 @@ impl Get {
     fn begin(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Option<QuorumError> {
         self.deadline_ms = now_ms.saturating_add(self.policy.timeout_ms);
         let is_sparing = self.roster.seats.iter().any(Seat::is_spared);
-        self.sparing_until_ms = is_sparing.then(|| now_ms.saturating_add(HEDGE_MS));
+        let hedges = is_sparing && !self.never_hedges;
+        self.sparing_until_ms = hedges.then(|| now_ms.saturating_add(HEDGE_MS));
         self.phase = Phase::Asking;
         let needed = self.needed();
         let up = self.roster.tally(|seat| !seat.is_vacant());

@@ -192,7 +192,7 @@ impl Actor {
 
     /// Whether a read, and where no disk is waited for a write, is answered in the step that takes it: the copy serves by
     /// itself, and moves nowhere.
-    pub(crate) fn answers_at_once(&self, view: &View) -> bool {
+    pub fn answers_at_once(&self, view: &View) -> bool {
         matches!(self.phase, Phase::Serving)
             && !self.absorbing
             && self.giving.out.is_none()

@@ -42,6 +42,8 @@ pub enum Fault {
     ReapByAgeAlone,
     /// A fallback that holds no hint of a key votes that there is nothing.
     FallbackAbsenceVotes,
+    /// A get never asks the owners that it spared.
+    GetNeverHedges,
     /// A copy that goes leaves its entries behind, and whoever fills the place anew merges into them.
     MergeIntoLeftover,
     /// What comes from other copies is not merged when its stamp is too far ahead of the node's own clock.
