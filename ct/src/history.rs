@@ -86,7 +86,7 @@ fn has_too_few(outcome: &GetOutcome) -> bool {
 }
 
 /// What a get waits for: a majority of three copies.
-const R: usize = 2;
+pub const R: usize = 2;
 
 /// What a get saw, whoever voted.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@
 //! | [`deadlines`] | 9: an EXPIRE never undoes a SET, and what has ended never comes back |
 //! | [`flushed`] | 9: what was flushed is dead, what came later is not |
 //! | [`converges`] | 10: in the end all copies are equal and nothing is under way |
+//! | [`answered`] | 11: a get is answered while as many owners as it needs are healthy |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::history::History;
 use crate::sim::disk::Crash;
 use crate::sim::node::SimNode;
 
+pub mod answered;
 pub mod converges;
 pub mod cover;
 pub mod deadlines;
@@ -51,6 +53,7 @@ pub struct Observer {
     reaped: reaped::Reaped,
     deadlines: deadlines::Deadlines,
     flushed: flushed::Flushed,
+    answered: answered::Answered,
     broken: Option<String>,
 }
 
@@ -86,6 +89,27 @@ impl Observer {
         self.keep("6 votes", voted.err());
     }
 
+    /// Get `number` is about to begin at node `by`; `linked`: who is not paused and to be reached from there, in both directions.
+    pub fn get_begins(
+        &mut self,
+        nodes: &[SimNode],
+        (by, linked): (usize, &[usize]),
+        number: u64,
+        history: &History,
+    ) {
+        self.answered.begins(nodes, (by, linked), number, history);
+    }
+
+    /// Something that one node sends to another does not arrive, or late.
+    pub fn hindered(&mut self, from: usize, to: usize) {
+        self.answered.hindered(from, to);
+    }
+
+    /// A node stands still.
+    pub fn paused(&mut self, node: usize) {
+        self.answered.paused(node);
+    }
+
     /// A node crashed.
     pub fn crashed(&mut self, nodes: &[SimNode], at: usize, how: Crash, history: &History) {
         self.held.crashed(nodes, at, how, history);
@@ -109,6 +133,11 @@ impl Observer {
     /// How many traces of what was deleted were let go of.
     pub fn reaped(&self) -> u64 {
         self.reaped.count()
+    }
+
+    /// How many gets were answered only after those that they had spared were asked too.
+    pub fn hedged(&self) -> u64 {
+        self.answered.hedged()
     }
 
     /// Whether the promises allow that a disk forgets everything now.
@@ -151,6 +180,8 @@ impl Observer {
             let flushed = self.flushed.step(history);
             self.keep("9 dead stays dead", flushed.err());
         }
+        let answered = self.answered.step(nodes, now_ms, history);
+        self.keep("11 answered", answered.err());
         self.broken.take()
     }
 

@@ -18,7 +18,7 @@ pub use world::{Outcome, World};
 use rkv_vnode::Fault;
 
 /// Every fault that the checks must catch.
-pub const FAULTS: [Fault; 16] = [
+pub const FAULTS: [Fault; 17] = [
     Fault::OverwriteInsteadOfMerge,
     Fault::AckBeforeForward,
     Fault::DeleteSourceEarly,
@@ -32,6 +32,7 @@ pub const FAULTS: [Fault; 16] = [
     Fault::HintAckedBeforeSync,
     Fault::ReapByAgeAlone,
     Fault::FallbackAbsenceVotes,
+    Fault::GetNeverHedges,
     Fault::MergeIntoLeftover,
     Fault::DeadIdentityReused,
     Fault::ReapDespiteHints,

@@ -12,7 +12,7 @@ use crate::sim::world::AMID;
 pub const ENOUGH_SEEDS: u64 = 2_000;
 
 /// Faults, upheavals and requests.
-const DEEDS: [&str; 33] = [
+const DEEDS: [&str; 34] = [
     "asked Cancel",
     "asked Clear",
     "asked Commit",
@@ -33,6 +33,7 @@ const DEEDS: [&str; 33] = [
     "deaf",
     "dumb",
     "false suspicion",
+    "get hedged",
     "left",
     "long absence",
     "old disk",

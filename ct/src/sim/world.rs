@@ -269,6 +269,7 @@ impl World {
             occurred: {
                 let mut occurred = self.occurred;
                 occurred.insert("reaped".to_owned(), self.observer.reaped());
+                occurred.insert("get hedged".to_owned(), self.observer.hedged());
                 for (what, writes) in history.written_amid() {
                     occurred.insert(written_amid(what), writes);
                 }

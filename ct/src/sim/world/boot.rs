@@ -310,6 +310,7 @@ impl World {
         self.tell(|| format!("{} pauses for {for_ms} ms", self.nodes[node].name));
         self.struck.strike(node);
         self.paused.entry(node).or_default();
+        self.observer.paused(node);
         self.gossip_round(node);
         self.push(for_ms, Happening::Resume { node });
     }

@@ -138,6 +138,9 @@ impl World {
         }
         let number = self.history.lock().get_begins(key, self.now());
         self.tell(|| format!("{} gets {key}, get {number}", self.nodes[node].name));
+        let linked = self.linked(node);
+        self.observer
+            .get_begins(&self.nodes, (node, &linked), number, &self.history.lock());
         let (history, clock) = (self.history.clone(), self.now_ms.clone());
         let trace = self.options.trace;
         let offset_ms = self.nodes[node].wall_offset_ms.clone();

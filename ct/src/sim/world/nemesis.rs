@@ -83,7 +83,7 @@ impl World {
         self.struck.strike(node);
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
             let (from, to) = if deaf { (other, node) } else { (node, other) };
-            self.cut.insert((from, to));
+            self.cut_one_way(from, to);
             self.observe(to, from);
         }
         self.tell(|| format!("{} is cut off, deaf: {deaf}", self.nodes[node].name));
@@ -123,12 +123,17 @@ impl World {
         self.count(if both { "cut both ways" } else { "cut one way" });
         self.struck.strike(from);
         self.struck.strike(to);
-        self.cut.insert((from, to));
+        self.cut_one_way(from, to);
         if both {
-            self.cut.insert((to, from));
+            self.cut_one_way(to, from);
         }
         self.observe(to, from);
         self.observe(from, to);
+    }
+
+    fn cut_one_way(&mut self, from: usize, to: usize) {
+        self.cut.insert((from, to));
+        self.observer.hindered(from, to);
     }
 
     fn mend_links(&mut self) {

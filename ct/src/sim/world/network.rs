@@ -22,6 +22,7 @@ impl World {
             return;
         }
         if self.rng.random_range(0..100) < self.loss_percent {
+            self.observer.hindered(from, to);
             return self.count("message lost");
         }
         let late_one_in = match &message {
@@ -37,6 +38,7 @@ impl World {
             let late = !self.healed && self.rng.random_range(0..late_one_in) == 0;
             if late {
                 self.count("message late");
+                self.observer.hindered(from, to);
             }
             let most = if late { LATE_MS } else { 5 };
             let after = self.rng.random_range(1..most);
@@ -64,7 +66,10 @@ impl World {
             match running.engine.hears(name, start, &envelope.message) {
                 Heard::Itself => {}
                 Heard::Stranger => envelope.clock = 0,
-                Heard::Not => return self.count("message not heard"),
+                Heard::Not => {
+                    self.observer.hindered(from, to);
+                    return self.count("message not heard");
+                }
             }
         }
         self.note(1, to);
@@ -97,6 +102,15 @@ impl World {
             self.rng.random_range(detection_ms / 2..detection_ms * 2)
         };
         self.push(after, Happening::Look { at, of });
+    }
+
+    /// Who is not paused and to be reached from `at`, in both directions; itself too.
+    pub(super) fn linked(&self, at: usize) -> Vec<usize> {
+        let is_linked = |of: &usize| {
+            let is_cut = self.cut.contains(&(at, *of)) || self.cut.contains(&(*of, at));
+            !is_cut && !self.paused.contains_key(of)
+        };
+        (0..self.nodes.len()).filter(is_linked).collect()
     }
 
     fn is_heard(&self, at: usize, of: usize) -> bool {
