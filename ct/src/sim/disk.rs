@@ -1,14 +1,17 @@
 //! This file answers: what survives a crash?
 //!
 //! A write is queued, then applied (it has left the process), then synced. A kill loses what is queued, after a prefix
-//! of it has made its way; a power cut also loses what was not synced, after a prefix. A volatile disk loses all.
+//! of it has made its way; a power cut also loses what was not synced, after a prefix. A volatile disk loses all. How jobs land is
+//! up to [`Landing`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rkv_storage::{Batch, Done, Error, Job, Op, Scan, Snapshot, Stats, Store};
+use rkv_storage::{Awaited, Batch, Done, Error, Job, Op, Scan, Snapshot, Stats, Store};
+
+use crate::sim::landing::{Group, Landing, Told};
 
 /// What a node's disk does to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +28,7 @@ struct Queued {
     batch: Batch,
     drop: Option<(Bytes, Bytes)>,
     sync: bool,
-    done: Done,
+    told: Told,
 }
 
 #[derive(Default)]
@@ -34,6 +37,8 @@ struct State {
     synced: BTreeMap<Bytes, Bytes>,
     unsynced: Vec<(Batch, Option<(Bytes, Bytes)>)>,
     queue: VecDeque<Queued>,
+    /// What has landed together, until all are told.
+    untold: Option<Group>,
 }
 
 /// One node's disk.
@@ -76,7 +81,49 @@ impl SimDisk {
             sync(&mut state);
         }
         drop(state);
-        (job.done)(Ok(()));
+        job.told.tell();
+    }
+
+    /// Applies all that is queued as one group, and syncs it if that is asked for; how many copies are to be told of theirs
+    /// together. None, if nothing is queued or a group is not told yet.
+    pub fn land_all(&self, landing: Landing) -> Option<usize> {
+        let mut state = self.state.lock();
+        if state.untold.is_some() || state.queue.is_empty() {
+            return None;
+        }
+        let mut syncs = landing == Landing::Synced;
+        let mut told = Vec::new();
+        for job in std::mem::take(&mut state.queue) {
+            apply(&mut state.applied, &job.batch, job.drop.as_ref());
+            state.unsynced.push((job.batch, job.drop));
+            syncs |= job.sync;
+            told.push(job.told);
+        }
+        if syncs {
+            sync(&mut state);
+        }
+        let group = Group { told };
+        let copies = group.copies();
+        state.untold = Some(group);
+        Some(copies)
+    }
+
+    /// Tells all that landed together.
+    pub fn tell_landed(&self) {
+        let untold = self.state.lock().untold.take();
+        if let Some(group) = untold {
+            group.tell();
+        }
+    }
+
+    /// Whether something has landed that nobody was told of.
+    pub fn is_untold(&self) -> bool {
+        self.state.lock().untold.is_some()
+    }
+
+    /// Whether something waits.
+    pub fn is_queued(&self) -> bool {
+        !self.state.lock().queue.is_empty()
     }
 
     /// The periodic sync of the `batch` durability.
@@ -91,6 +138,7 @@ impl SimDisk {
             *state = State::default();
             return;
         }
+        state.untold = None;
         let queued: Vec<Queued> = state.queue.drain(..).collect();
         let landed = survivors(queued.len());
         for job in queued.into_iter().take(landed) {
@@ -195,11 +243,16 @@ impl Store for SimDisk {
     }
 
     fn submit(&self, job: Job) {
-        self.enqueue(job.batch, None, job.sync, job.done);
+        self.enqueue(job.batch, None, job.sync, Told::Done(job.done));
+    }
+
+    fn submit_awaited(&self, batch: Batch, awaited: Awaited) {
+        self.enqueue(batch, None, false, Told::Awaited(awaited));
     }
 
     fn drop_range(&self, start: Bytes, end: Bytes, done: Done) {
-        self.enqueue(Batch::default(), Some((start, end)), false, done);
+        let range = Some((start, end));
+        self.enqueue(Batch::default(), range, false, Told::Done(done));
     }
 
     fn scan(&self, start: &[u8], end: &[u8]) -> Scan {
@@ -212,7 +265,7 @@ impl Store for SimDisk {
     }
 
     fn sync(&self, done: Done) {
-        self.enqueue(Batch::default(), None, true, done);
+        self.enqueue(Batch::default(), None, true, Told::Done(done));
     }
 
     fn stats(&self) -> Stats {
@@ -229,12 +282,12 @@ impl Store for SimDisk {
 }
 
 impl SimDisk {
-    fn enqueue(&self, batch: Batch, drop: Option<(Bytes, Bytes)>, sync: bool, done: Done) {
+    fn enqueue(&self, batch: Batch, drop: Option<(Bytes, Bytes)>, sync: bool, told: Told) {
         self.state.lock().queue.push_back(Queued {
             batch,
             drop,
             sync,
-            done,
+            told,
         });
         let wake = self.wake.lock().clone();
         wake();

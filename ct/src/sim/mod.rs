@@ -4,9 +4,10 @@
 //! seed, so the same seed lives the same life and gives the same trace digest.
 //!
 //! In reading order: [`options`] what kind of life a seed has · [`world`] how it is lived · [`node`] one node ·
-//! [`disk`] what survives a crash · [`occurrence`] what must have occurred in a run.
+//! [`disk`] what survives a crash · [`landing`] what lands together · [`occurrence`] what must have occurred in a run.
 
 pub mod disk;
+pub mod landing;
 pub mod node;
 pub mod occurrence;
 pub mod options;

@@ -12,7 +12,7 @@ use crate::sim::world::AMID;
 pub const ENOUGH_SEEDS: u64 = 2_000;
 
 /// Faults, upheavals and requests.
-const DEEDS: [&str; 34] = [
+const DEEDS: [&str; 36] = [
     "asked Cancel",
     "asked Clear",
     "asked Commit",
@@ -25,12 +25,14 @@ const DEEDS: [&str; 34] = [
     "asked Weight",
     "clock drift",
     "clock jump",
+    "copies told together",
     "crash Kill",
     "crash PowerCut",
     "crash Wiped",
     "cut both ways",
     "cut one way",
     "deaf",
+    "died before telling what landed",
     "dumb",
     "false suspicion",
     "get hedged",

@@ -3,6 +3,8 @@
 use rkv_kv::Bounds;
 use rkv_vnode::Fault;
 
+use crate::sim::landing::Landing;
+
 /// How a life is drawn.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -14,6 +16,8 @@ pub struct Options {
     pub partitions: u16,
     /// Whether the disks forget everything at a crash.
     pub volatile: bool,
+    /// How what is queued on the disks lands.
+    pub landing: Landing,
     /// A fault built in on purpose.
     pub fault: Fault,
     /// How long faults go on, in virtual milliseconds; then everything heals.
@@ -149,6 +153,11 @@ impl Options {
             nodes,
             partitions: 8,
             volatile,
+            landing: match seed / 16 % 4 {
+                2 => Landing::Together,
+                3 => Landing::Synced,
+                _ => Landing::OneByOne,
+            },
             fault: Fault::None,
             trouble_ms: if long_absence { 28_000 } else { 14_000 },
             settle_within_ms: 90_000,

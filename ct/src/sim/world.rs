@@ -5,12 +5,13 @@
 //!
 //! Beside this file, one question each: `boot` how a node starts, acts and crashes · `network` what becomes of
 //! messages, and who is heard by whom · `nemesis` what goes wrong · `operator` who joins and leaves · `upheaval` who goes
-//! by force · `client` who reads and writes · `mass` how many join at once · `amid` whether a write is within a fault ·
+//! by force · `client` who reads and writes · `landing` when disks land what is queued · `mass` how many join at once · `amid` whether a write is within a fault ·
 //! `tally` what is counted.
 
 mod amid;
 mod boot;
 mod client;
+mod landing;
 mod mass;
 mod nemesis;
 mod network;
@@ -76,6 +77,11 @@ enum Happening {
         node: usize,
         boot: u64,
     },
+    /// A disk tells of what landed together.
+    DiskTell {
+        node: usize,
+        boot: u64,
+    },
     DiskSync {
         node: usize,
     },
@@ -120,6 +126,7 @@ impl Happening {
             Happening::Deliver { to: node, .. }
             | Happening::Tick { node, .. }
             | Happening::DiskJob { node, .. }
+            | Happening::DiskTell { node, .. }
             | Happening::DiskSync { node }
             | Happening::Keeper { node, .. }
             | Happening::Look { at: node, .. } => Some(*node),
@@ -402,8 +409,13 @@ impl World {
             Happening::DiskJob { node, boot } => {
                 if self.runs(node, boot) {
                     self.note(3, node);
-                    let disk = self.nodes[node].disk.clone();
-                    self.with(node, |_| disk.complete_one());
+                    self.land(node, boot);
+                }
+            }
+            Happening::DiskTell { node, boot } => {
+                if self.runs(node, boot) {
+                    self.note(7, node);
+                    self.tell_landed(node, boot);
                 }
             }
             Happening::DiskSync { node } => {

@@ -25,9 +25,6 @@ use crate::sim::occurrence::death_before;
 pub(super) const MAX_DRIFT_MS: u64 = 500;
 /// Longer than any request lasts, its latest message included.
 const DELETE_GRACE_MS: u64 = 3_000;
-/// One in how many jobs keeps a disk busy for longer, and for how long.
-const SLOW_DISK_ONE_IN: u32 = 50;
-const SLOW_DISK_MS: u64 = 400;
 
 impl World {
     pub(super) fn start(&mut self, node: usize) {
@@ -211,13 +208,7 @@ impl World {
                 self.nodes[node].facts = Some(facts);
                 self.gossip_round(node);
             }
-            Wish::DiskJob => {
-                let slow = !self.healed && self.rng.random_range(0..SLOW_DISK_ONE_IN) == 0;
-                let after = self
-                    .rng
-                    .random_range(0..if slow { SLOW_DISK_MS } else { 4 });
-                self.push(after, Happening::DiskJob { node, boot });
-            }
+            Wish::DiskJob => self.queued(node, boot),
             Wish::Saved(stored) => self.observer.saved(&self.nodes[node].name, &stored),
             Wish::Adopted(ring) => {
                 self.note(5, node);
@@ -296,8 +287,11 @@ impl World {
             }
         }
         self.nodes[node].facts = None;
-        let rng = &mut self.rng;
         let disk = self.nodes[node].disk.clone();
+        if disk.is_untold() {
+            self.count("died before telling what landed");
+        }
+        let rng = &mut self.rng;
         disk.crash(how, |n| rng.random_range(0..=n));
         self.nodes[node].crashed(how);
         self.observer
