@@ -41,6 +41,14 @@ struct State {
     untold: Option<Group>,
 }
 
+/// What landed together.
+pub struct Landed {
+    /// How many copies are to be told of theirs together.
+    pub copies: usize,
+    /// Whether it could not be synced: all of it has failed, though it may be there.
+    pub has_failed: bool,
+}
+
 /// One node's disk.
 pub struct SimDisk {
     volatile: bool,
@@ -81,12 +89,12 @@ impl SimDisk {
             sync(&mut state);
         }
         drop(state);
-        job.told.tell();
+        job.told.tell(Ok(()));
     }
 
-    /// Applies all that is queued as one group, and syncs it if that is asked for; how many copies are to be told of theirs
-    /// together. None, if nothing is queued or a group is not told yet.
-    pub fn land_all(&self, landing: Landing) -> Option<usize> {
+    /// Applies all that is queued as one group, and syncs it if that is asked for, or `fails` to. None, if nothing is queued or
+    /// a group is not told yet.
+    pub fn land_all(&self, landing: Landing, fails: bool) -> Option<Landed> {
         let mut state = self.state.lock();
         if state.untold.is_some() || state.queue.is_empty() {
             return None;
@@ -99,13 +107,18 @@ impl SimDisk {
             syncs |= job.sync;
             told.push(job.told);
         }
-        if syncs {
+        let has_failed = syncs && fails;
+        let result = match has_failed {
+            true => Err(Error::Broken("it could not be synced".to_owned())),
+            false => Ok(()),
+        };
+        if syncs && !has_failed {
             sync(&mut state);
         }
-        let group = Group { told };
+        let group = Group { told, result };
         let copies = group.copies();
         state.untold = Some(group);
-        Some(copies)
+        Some(Landed { copies, has_failed })
     }
 
     /// Tells all that landed together.

@@ -3,7 +3,7 @@
 //! As the program's one writer does it, or one job after the other, which shows each order by itself. Of a group nobody has
 //! been told when it has landed: in between the node may die.
 
-use rkv_storage::{Awaited, Done, Ended};
+use rkv_storage::{Awaited, Done, Ended, Error};
 
 /// How what is queued lands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,17 +24,18 @@ pub(super) enum Told {
 
 impl Told {
     /// Tells of this one alone.
-    pub(super) fn tell(self) {
+    pub(super) fn tell(self, result: Result<(), Error>) {
         match self {
-            Told::Done(done) => done(Ok(())),
-            Told::Awaited(awaited) => awaited.tell(Ok(())),
+            Told::Done(done) => done(result),
+            Told::Awaited(awaited) => awaited.tell(result),
         }
     }
 }
 
-/// What landed as one, and nobody has been told of yet.
+/// What landed, or did not, as one, and nobody has been told of yet.
 pub(super) struct Group {
     pub(super) told: Vec<Told>,
+    pub(super) result: Result<(), Error>,
 }
 
 impl Group {
@@ -57,20 +58,20 @@ impl Group {
             match told {
                 Told::Awaited(awaited) => together.push(awaited),
                 Told::Done(done) => {
-                    tell_together(std::mem::take(&mut together));
-                    done(Ok(()));
+                    tell_together(std::mem::take(&mut together), &self.result);
+                    done(self.result.clone());
                 }
             }
         }
-        tell_together(together);
+        tell_together(together, &self.result);
     }
 }
 
 /// They have one listener: the node whose disk it is.
-fn tell_together(awaited: Vec<Awaited>) {
+fn tell_together(awaited: Vec<Awaited>, result: &Result<(), Error>) {
     let listener = awaited.first().and_then(|first| first.by.upgrade());
     let ended = awaited.into_iter().map(|Awaited { of, number, .. }| {
-        let result = Ok(());
+        let result = result.clone();
         Ended { of, number, result }
     });
     if let Some(listener) = listener {

@@ -12,7 +12,7 @@ use crate::sim::world::AMID;
 pub const ENOUGH_SEEDS: u64 = 2_000;
 
 /// Faults, upheavals and requests.
-const DEEDS: [&str; 36] = [
+const DEEDS: [&str; 37] = [
     "asked Cancel",
     "asked Clear",
     "asked Commit",
@@ -45,6 +45,7 @@ const DEEDS: [&str; 36] = [
     "message twice",
     "pause",
     "reaped",
+    "sync failed",
     "ForceReplace",
     "OldDisk",
     "Rejoin",

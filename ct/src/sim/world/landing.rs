@@ -10,6 +10,8 @@ const TAKES_MS: u64 = 4;
 /// One in how many takes longer, and how long at most.
 const SLOW_ONE_IN: u32 = 50;
 const SLOW_MS: u64 = 400;
+/// One in how many groups that are synced fails at that.
+const FAILS_ONE_IN: u32 = 60;
 
 impl World {
     /// A job was queued.
@@ -30,11 +32,15 @@ impl World {
         if self.options.landing == Landing::OneByOne {
             return self.with(node, |_| disk.complete_one());
         }
-        let Some(copies) = disk.land_all(self.options.landing) else {
+        let fails = self.is_troubled() && self.rng.random_range(0..FAILS_ONE_IN) == 0;
+        let Some(landed) = disk.land_all(self.options.landing, fails) else {
             return;
         };
-        if copies > 1 {
+        if landed.copies > 1 {
             self.count("copies told together");
+        }
+        if landed.has_failed {
+            self.count("sync failed");
         }
         let after = self.draw_delay();
         self.push(after, Happening::DiskTell { node, boot });
