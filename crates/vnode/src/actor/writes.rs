@@ -139,11 +139,14 @@ impl Actor {
     ) {
         self.holding.landed(cx.store, &*self.vnode, token, &result);
         let then = self.take_then(token);
-        if let Err(error) = &result {
-            self.failures += 1;
-            return self.write_failed(cx, then, error, effects);
+        match &result {
+            Ok(()) => self.follow(cx, then, effects),
+            Err(error) => {
+                self.failures += 1;
+                self.write_failed(cx, then, error, effects);
+            }
         }
-        self.follow(cx, then, effects);
+        // Also of a drop that failed: whoever fills the copy anew drops what is left of it first.
         if self.holding.in_flight() == 0 {
             self.leaving.dropping = false;
         }
