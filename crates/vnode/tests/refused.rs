@@ -4,9 +4,10 @@ mod two;
 
 use rkv_ring::Ring;
 use rkv_storage::DiskFault;
-use rkv_wire::message::{Answer, Role};
+use rkv_vnode::Phase;
+use rkv_wire::message::{Answer, CopyId, Message, Role};
 
-use two::Two;
+use two::{LARGEST, Two};
 
 /// Lost without it: a write is said not to be applied, its target has stored it, and it turns up when the move is done.
 #[test]
@@ -77,4 +78,44 @@ fn a_copy_whose_drop_failed_is_filled_anew() {
     two.trial.adopt(two.joined.clone());
     two.pass(10_000);
     assert!(two.is_ready(), "{:?}", two.report().transfers);
+}
+
+/// Lost without it: the source of a move serves alone when what it wrote down failed and may be on disk all the same; after a
+/// restart it goes by that, and its target lacks what was acknowledged meanwhile.
+#[test]
+fn a_source_that_may_have_written_down_that_it_forwards_does() {
+    let mut two = Two::new();
+    two.fill(3, 10);
+    two.trial.adopt(two.joined.clone());
+    let mut is_marked = false;
+    while !is_marked {
+        two.trial.tick();
+        while let Some(on_its_way) = two.trial.next() {
+            is_marked = matches!(on_its_way.2, Message::HandoffMarked { equal: true, .. });
+            let fault = is_marked.then_some(DiskFault::Error);
+            two.trial.faults("a").set(fault);
+            two.trial.arrive(on_its_way);
+            two.trial.faults("a").set(None);
+            if is_marked {
+                break;
+            }
+        }
+    }
+    assert!(matches!(phase(&two), Phase::Forwarding { .. }));
+    assert!(!two.is_ready(), "nobody is told that it is ready");
+    two.joined = attempted_anew(&two);
+    two.trial.adopt(two.joined.clone());
+    assert_eq!(phase(&two), Phase::Serving);
+    two.complete();
+    assert_eq!(two.totals("b").entries, 3);
+}
+
+/// In which the copy of the source is.
+fn phase(two: &Two) -> Phase {
+    let copy = CopyId {
+        service: LARGEST,
+        partition: two.moving(),
+    };
+    let phase = two.trial.host("a").inspect(copy, |phase, _| phase.clone());
+    phase.expect("a copy")
 }

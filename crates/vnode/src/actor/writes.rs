@@ -214,13 +214,9 @@ impl Actor {
                     self.refuse_session(incoming.from, session, error.to_string(), effects);
                 }
             }
-            Then::Forwarding { .. } => {
-                // Not on disk: it was not told to anybody, so it still serves, if no ring has said otherwise since.
-                if matches!(self.phase, Phase::Forwarding { .. }) {
-                    self.phase = Phase::Serving;
-                }
-                self.break_out(cx, error.to_string(), effects);
-            }
+            // It may be on disk all the same, and a restart would go by it: as after any session that was ready, only an
+            // epoch ends this.
+            Then::Forwarding { .. } => self.break_out(cx, error.to_string(), effects),
             Then::Nothing | Then::Compared { .. } => {}
         }
     }
