@@ -154,8 +154,8 @@ impl Options {
             partitions: 8,
             volatile,
             landing: match seed / 16 % 4 {
-                2 => Landing::Together,
-                3 => Landing::Synced,
+                0 => Landing::Together,
+                1 => Landing::Synced,
                 _ => Landing::OneByOne,
             },
             fault: Fault::None,
