@@ -50,7 +50,7 @@ impl Engine {
     }
 
     /// Whether writes wait for no disk.
-    pub fn is_volatile(&self) -> bool {
+    fn is_volatile(&self) -> bool {
         self.host().store().is_volatile()
     }
 

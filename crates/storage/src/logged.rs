@@ -29,6 +29,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::backend::{Backend, Batch, Op, Scan, Stats, drop_by_pages, take_page};
 use crate::error::Error;
 use crate::memory::Memory;
+use crate::order::after;
 
 use layers::{Laid, Over, lay_over, value};
 use log::{Log, Records};
@@ -420,11 +421,6 @@ impl<B: Backend> Logged<B> {
         over.split_off(&upto);
         Ok((lay_over(page, over), upto))
     }
-}
-
-/// The first key behind `key`.
-fn after(key: &[u8]) -> Bytes {
-    [key, &[0]].concat().into()
 }
 
 impl<B: Backend> Drop for Logged<B> {

@@ -176,6 +176,14 @@ fn hash_of(key: &[u8]) -> [u8; HASH_BYTES] {
     [hash[0], hash[1], hash[2], hash[3], hash[4], hash[5]]
 }
 
+/// The first key behind `key`.
+pub fn after(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    Bytes::from(next)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

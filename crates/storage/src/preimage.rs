@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::backend::{Batch, Scan};
 use crate::error::Error;
+use crate::order::after;
 
 const PAGE_ENTRIES: usize = 256;
 const PAGE_BYTES: usize = 1 << 20;
@@ -145,13 +146,6 @@ fn merge(
         };
     }
     page.into_iter().collect()
-}
-
-fn after(key: &[u8]) -> Bytes {
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    Bytes::from(next)
 }
 
 struct Pages<L: Live> {

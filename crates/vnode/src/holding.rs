@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use rkv_ring::PartitionCount;
+use rkv_storage::order::after;
 use rkv_storage::{Batch, Error, Space, Store, StoreKey};
 use rkv_wire::message::{CopyId, Span, Sum, Totals};
 use smallvec::SmallVec;
@@ -505,12 +506,4 @@ impl Holding {
         effects.push(Effect::Drop { token, start, end });
         token
     }
-}
-
-/// The first key behind `key`.
-pub fn after(key: &[u8]) -> Bytes {
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    Bytes::from(next)
 }

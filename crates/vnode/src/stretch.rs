@@ -3,10 +3,11 @@
 //! The answerer's side of a comparison; who asks, and what follows, is in [`crate::compare`].
 
 use bytes::Bytes;
+use rkv_storage::order::after;
 use rkv_storage::{Error, Space, Store};
 use rkv_wire::items::{BadItems, ItemsWriter, read_items};
 
-use crate::holding::{Contents, Page, after};
+use crate::holding::{Contents, Page};
 use crate::vnode::Vnode;
 
 /// Entries whose digests are compared in one step, at most: a request waits for no more of them.

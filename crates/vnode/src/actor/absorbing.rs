@@ -9,12 +9,12 @@
 use bytes::Bytes;
 use rkv_quorum::clock::Stamp;
 use rkv_ring::Floors;
+use rkv_storage::order::after;
 use rkv_storage::{Batch, Error, Space, Store, StoreKey};
 
 use super::writes::Then;
 use super::{Actor, Cx, Effect};
 use crate::hint::{Head, Hint};
-use crate::holding::after;
 use crate::phase::Phase;
 use crate::vnode::Merged;
 

@@ -4,13 +4,13 @@
 //! that come and go between two.
 
 use bytes::Bytes;
+use rkv_storage::order::after;
 use rkv_storage::{Error, Space};
 use rkv_wire::items::ItemsWriter;
 use rkv_wire::message::Answer;
 
 use super::commands::{answer, failed};
 use super::{Actor, Cx, Effect, ReplyTo};
-use crate::holding::after;
 use crate::phase::Phase;
 use crate::stretch::FILL_BYTES;
 
