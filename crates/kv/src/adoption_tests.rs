@@ -35,7 +35,7 @@ fn a_request_that_begins_just_after_a_ring_was_adopted_is_not_forgotten() {
     });
     let get = Get::new(policy, preflist);
     let place = Place { slot, key };
-    engine.coordinator().get(get, place, times, done);
+    engine.coordinator().get(Box::new(get), place, times, done);
     assert_eq!(told.try_recv(), Err(TryRecvError::Empty), "not owner by it");
     engine.tick();
     assert_eq!(told.try_recv(), Ok(true));

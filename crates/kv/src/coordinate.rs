@@ -127,16 +127,15 @@ impl Coordinator {
     /// Begins a put.
     pub fn put(
         &self,
-        machine: put::Put,
+        machine: Box<put::Put>,
         op: Op,
         place: Place,
         times: Times,
         done: Done<Result<PutOutcome, KvError>>,
     ) {
         let machine = Machine::Put(Putting {
-            machine: Box::new(machine),
+            machine,
             encoded: None,
-            effects: Vec::new(),
             done: Some(done),
         });
         self.begin(machine, op, place, times);
@@ -145,14 +144,13 @@ impl Coordinator {
     /// Begins a get.
     pub fn get(
         &self,
-        machine: get::Get,
+        machine: Box<get::Get>,
         place: Place,
         times: Times,
         done: Done<Result<GetOutcome, KvError>>,
     ) {
         let machine = Machine::Get(Getting {
-            machine: Box::new(machine),
-            effects: Vec::new(),
+            machine,
             done: Some(done),
         });
         self.begin(machine, Op::Get, place, times);

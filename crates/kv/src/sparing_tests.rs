@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rkv_quorum::Get;
-use rkv_quorum::get::Event;
+use rkv_quorum::get::{Effects, Event};
 use rkv_quorum::policy::{GetOptions, GetPolicy};
 use rkv_ring::{Addresses, Incarnation, Member, Ring, Status};
 
@@ -40,7 +40,7 @@ fn a_busy_node_spares_owners_and_those_that_are_slow_first() {
     let (_, preflist) = engine.preflist(b"k");
     let asked = |now_ms| {
         let mut get = coordinator.sparing(Get::new(policy, &preflist), most, now_ms);
-        let mut effects = Vec::new();
+        let mut effects = Effects::new();
         get.step(now_ms, Event::Begin, &mut effects);
         effects.len()
     };

@@ -152,7 +152,7 @@ impl Engine {
     ) {
         let view = self.host().view_now();
         let preflist = view.preflist(view.ring().partition_of(place.slot));
-        let put = Put::new(policy, preflist, draft, stamp, self.me().clone());
+        let put = Box::new(Put::new(policy, preflist, draft, stamp, self.me().clone()));
         drop(view);
         let times = self.times(policy.timeout_ms);
         self.coordinator().put(put, op, place, times, done);
@@ -226,7 +226,7 @@ impl Engine {
             };
             done(result.map(seen));
         });
-        coordinator.get(get, Place { slot, key }, times, done);
+        coordinator.get(Box::new(get), Place { slot, key }, times, done);
     }
 
     /// Who answers for `key` now.

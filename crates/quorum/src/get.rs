@@ -6,6 +6,7 @@
 //! whose answer was behind; none when they agree.
 
 use rkv_ring::{NodeName, Preflist, RingId};
+use smallvec::SmallVec;
 
 use crate::object::{Kind, Object, Version};
 use crate::outcome::{ErrorKind, FINISHED, GetOutcome, QuorumError, ResultWord};
@@ -80,6 +81,9 @@ pub enum Effect {
     /// Nothing more will come: the machine can be dropped.
     Finished,
 }
+
+/// What a step wishes for; room for what one asks of three replicas.
+pub type Effects = SmallVec<[Effect; 4]>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -188,7 +192,7 @@ impl Get {
         &mut self,
         now_ms: u64,
         event: Event,
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
     ) -> Option<Result<GetOutcome, QuorumError>> {
         let mut decided = None;
         match (self.phase, event) {
@@ -214,7 +218,7 @@ impl Get {
     }
 
     /// Goes on only if r can be reached.
-    fn begin(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Option<QuorumError> {
+    fn begin(&mut self, now_ms: u64, effects: &mut Effects) -> Option<QuorumError> {
         self.deadline_ms = now_ms.saturating_add(self.policy.timeout_ms);
         let is_sparing = self.roster.seats.iter().any(Seat::is_spared);
         let hedges = is_sparing && !self.never_hedges;
@@ -352,7 +356,7 @@ impl Get {
         }
     }
 
-    fn send(&mut self, effects: &mut Vec<Effect>) {
+    fn send(&mut self, effects: &mut Effects) {
         for index in 0..self.roster.seats.len() {
             let seat = &self.roster.seats[index];
             if seat.is_due() {
@@ -379,7 +383,7 @@ impl Get {
         move |seat| counts_for_r(seat, notfound_ok, absence_votes)
     }
 
-    fn repair(&mut self, effects: &mut Vec<Effect>) {
+    fn repair(&mut self, effects: &mut Effects) {
         let Some(merged) = &self.merged else {
             return;
         };
@@ -398,7 +402,7 @@ impl Get {
         }
     }
 
-    fn finish(&mut self, effects: &mut Vec<Effect>) {
+    fn finish(&mut self, effects: &mut Effects) {
         self.phase = Phase::Finished;
         effects.push(Effect::Finished);
     }

@@ -97,7 +97,7 @@ impl Talk {
     }
 
     fn step(&mut self, event: Event) -> String {
-        let mut effects = Vec::new();
+        let mut effects = Effects::new();
         let decided = self.get.step(self.now_ms, event, &mut effects);
         let mut said: Vec<String> = decided.map(outcome).into_iter().collect();
         said.extend(effects.into_iter().map(|effect| self.told(effect)));
@@ -440,7 +440,7 @@ proptest! {
         let mut absent: BTreeSet<NodeName> = BTreeSet::new();
         let mut newest = None;
         let (mut done, mut finished) = (0, 0);
-        let (mut now_ms, mut effects) = (0, Vec::new());
+        let (mut now_ms, mut effects) = (0, Effects::new());
         let mut decided = get.step(now_ms, Event::Begin, &mut effects);
         let mut steps = script.into_iter();
         loop {

@@ -9,6 +9,7 @@
 
 use bytes::Bytes;
 use rkv_ring::{NodeName, Preflist, RingId};
+use smallvec::SmallVec;
 
 use crate::clock::{Clock, Stamp};
 use crate::object::{Deadline, Object};
@@ -165,6 +166,9 @@ pub enum Effect {
     Finished,
 }
 
+/// What a step wishes for; room for what one asks of three replicas.
+pub type Effects = SmallVec<[Effect; 4]>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     New,
@@ -284,7 +288,7 @@ impl Put {
         now_ms: u64,
         event: Event,
         clock: &Clock,
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
     ) -> Option<Result<PutOutcome, QuorumError>> {
         let mut decided = None;
         match (self.phase, event) {
@@ -306,7 +310,7 @@ impl Put {
     }
 
     /// Goes on only if w can be reached: else nothing is written at all.
-    fn begin(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Option<QuorumError> {
+    fn begin(&mut self, now_ms: u64, effects: &mut Effects) -> Option<QuorumError> {
         self.deadline_ms = now_ms.saturating_add(self.policy.timeout_ms);
         self.phase = Phase::Asking;
         let up = self.roster.tally(|seat| !seat.is_vacant());
@@ -401,7 +405,7 @@ impl Put {
     fn decide(
         &mut self,
         late: bool,
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
     ) -> Option<Result<PutOutcome, QuorumError>> {
         let stored = self.roster.tally(is_stored);
         if stored.meets(&self.needed) {
@@ -434,7 +438,7 @@ impl Put {
         &mut self,
         kind: ErrorKind,
         counted: (usize, usize),
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
     ) -> QuorumError {
         let maybe_applied = self.is_maybe_applied();
         let replicas = self.roster.results(true, word, is_stored);
@@ -489,7 +493,7 @@ impl Put {
             .map(|seat| (seat.node.clone(), seat.role))
     }
 
-    fn send(&mut self, effects: &mut Vec<Effect>) {
+    fn send(&mut self, effects: &mut Effects) {
         for index in 0..self.roster.seats.len() {
             let seat = &self.roster.seats[index];
             if !seat.is_due() {
@@ -519,7 +523,7 @@ impl Put {
     }
 
     /// Gives a hint to each owner that will not store the write any more, and ends when nobody is awaited.
-    fn settle(&mut self, acked: bool, late: bool, effects: &mut Vec<Effect>) {
+    fn settle(&mut self, acked: bool, late: bool, effects: &mut Effects) {
         // A failed put asks nobody again: only answers that are under way are awaited.
         let awaits = |seat: &Seat<Says>| {
             let may_come = if acked {
@@ -595,7 +599,7 @@ impl Put {
         Some((best.node.clone(), role))
     }
 
-    fn finish(&mut self, effects: &mut Vec<Effect>) {
+    fn finish(&mut self, effects: &mut Effects) {
         self.phase = Phase::Finished;
         effects.push(Effect::Finished);
     }

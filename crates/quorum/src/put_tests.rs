@@ -87,7 +87,7 @@ impl Talk {
     }
 
     fn step(&mut self, event: Event) -> String {
-        let mut effects = Vec::new();
+        let mut effects = Effects::new();
         let decided = self.put.step(self.now_ms, event, &self.clock, &mut effects);
         let mut said: Vec<String> = decided.map(outcome).into_iter().collect();
         said.extend(effects.into_iter().map(|effect| self.told(effect)));
@@ -623,7 +623,7 @@ struct World {
 
 impl World {
     fn step(&mut self, put: &mut Put, now_ms: u64, event: Event, clock: &Clock) {
-        let mut effects = Vec::new();
+        let mut effects = Effects::new();
         self.done
             .extend(put.step(now_ms, event, clock, &mut effects));
         let stamp = put.stamp();

@@ -6,7 +6,7 @@
 //! In reading order: [`order`] where an entry lies · [`error`] what a store answers when it cannot · [`backend`] the
 //! contract · [`memory`], [`sled`], [`fjall`] one engine a file · [`cached`] what was read of late · [`checked`] what becomes of a value that was damaged ·
 //! [`logged`] where a write is until an engine has it · [`healing`] what a full disk and a broken engine do · [`open`](mod@open) which engine a folder holds · [`store`] the face that
-//! everyone uses · [`direct`] it, without a thread · [`commit`] it, with the one writer · `company` whom that waits for · [`faults`] failing on purpose.
+//! everyone uses · [`direct`] it, without a thread · [`commit`] it, with the one writer · `company` whom that waits for · [`near`] memory that is needed in a moment · [`faults`] failing on purpose.
 
 pub mod backend;
 pub mod cached;
@@ -20,6 +20,7 @@ pub mod fjall;
 pub mod healing;
 pub mod logged;
 pub mod memory;
+pub mod near;
 pub mod open;
 pub mod order;
 mod preimage;

@@ -7,10 +7,9 @@
 //! What is put is copied into one piece, what is got is copied out of it: an entry costs little more than its bytes, and
 //! keeps no buffer alive that it was received in.
 //!
-//! Beside this file: `run` entries in order · `entry` one of them · `near` what is fetched before it is needed.
+//! Beside this file: `run` entries in order · `entry` one of them.
 
 mod entry;
-mod near;
 mod run;
 
 use std::collections::BTreeMap;
@@ -22,6 +21,7 @@ use smallvec::SmallVec;
 
 use crate::backend::{Backend, Batch, Op, Scan, Stats, drop_by_pages};
 use crate::error::Error;
+use crate::near;
 use crate::order::Space;
 
 use entry::{Entry, Sought};

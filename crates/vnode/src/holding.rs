@@ -186,6 +186,11 @@ impl Holding {
         self.tally.tree.sum(span)
     }
 
+    /// `key` is written in a moment: what is counted of its slot is fetched meanwhile.
+    pub fn expect(&self, key: &[u8]) {
+        self.tally.tree.expect(key);
+    }
+
     /// The store keys of the entries of `span`: the first, and the first behind them.
     pub fn keys_of(&self, span: Span) -> (Bytes, Bytes) {
         StoreKey::range(Space::Data, self.id.service.0, span.first..=span.last)

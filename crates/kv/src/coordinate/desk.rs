@@ -37,15 +37,12 @@ pub(super) struct Putting {
     pub(super) machine: Box<put::Put>,
     /// The object as it was sent last.
     pub(super) encoded: Option<(Stamp, Extent, Bytes)>,
-    /// Room for what a step wishes for, empty between steps; so with a get's.
-    pub(super) effects: Vec<put::Effect>,
     pub(super) done: Option<Done<Result<PutOutcome, KvError>>>,
 }
 
 /// A get, and its caller.
 pub(super) struct Getting {
     pub(super) machine: Box<get::Get>,
-    pub(super) effects: Vec<get::Effect>,
     pub(super) done: Option<Done<Result<GetOutcome, KvError>>>,
 }
 

@@ -98,9 +98,9 @@ impl Coordinator {
         let Step {
             desk, asked, came, ..
         } = step;
-        let decided = put
-            .machine
-            .step(step.now_ms, event, &self.clock, &mut put.effects);
+        let mut effects = put::Effects::new();
+        let machine = &mut put.machine;
+        let decided = machine.step(step.now_ms, event, &self.clock, &mut effects);
         if let Some(result) = decided
             && let Some(done) = put.done.take()
         {
@@ -108,7 +108,7 @@ impl Coordinator {
         }
         let ring = put.machine.ring();
         let mut is_over = false;
-        for effect in put.effects.drain(..) {
+        for effect in effects {
             match effect {
                 put::Effect::Send {
                     to,
@@ -143,7 +143,8 @@ impl Coordinator {
         } = step;
         let is_late = matches!(event, get::Event::Tick);
         let was_sparing = get.machine.is_sparing();
-        let decided = get.machine.step(step.now_ms, event, &mut get.effects);
+        let mut effects = get::Effects::new();
+        let decided = get.machine.step(step.now_ms, event, &mut effects);
         if let Some(result) = decided
             && let Some(done) = get.done.take()
         {
@@ -157,7 +158,7 @@ impl Coordinator {
         }
         let ring = get.machine.ring();
         let mut is_over = false;
-        for effect in get.effects.drain(..) {
+        for effect in effects {
             match effect {
                 get::Effect::Send { to, role, ask } => {
                     let key = desk.key.clone();

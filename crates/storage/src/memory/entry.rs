@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 
-use super::near;
+use crate::near;
 
 /// Bytes of a key that a run keeps for its entries, and bytes that an entry has at hand.
 const PART_BYTES: usize = 8;

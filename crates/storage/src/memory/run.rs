@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use smallvec::{SmallVec, smallvec};
 
 use super::entry::{Entry, Sought};
-use super::near;
+use crate::near;
 
 /// Entries of a piece at most: just under 512 bytes, which allocators have a size for.
 const PIECE_ENTRIES: usize = 21;

@@ -84,6 +84,9 @@ impl Actor {
         if key.is_some_and(|key| !self.holding.is_place_of(key)) {
             return answer(to, bad_key(), effects);
         }
+        if let Command::Put { key, .. } = &command {
+            self.holding.expect(key);
+        }
         let body = match &command {
             Command::Repair { key } => match self.above(cx, key, body) {
                 Some(body) => body,

@@ -6,7 +6,7 @@
 
 use std::ops::RangeInclusive;
 
-use rkv_storage::StoreKey;
+use rkv_storage::{StoreKey, near};
 use rkv_wire::message::{Span, Sum};
 
 /// The leaves of one copy.
@@ -45,9 +45,21 @@ impl Tree {
         }
     }
 
+    /// `key` is written in a moment: its leaf is fetched meanwhile.
+    pub(super) fn expect(&self, key: &[u8]) {
+        if let Some(leaf) = self.at(key).and_then(|at| self.leaves.get(at)) {
+            near::fetch(leaf);
+        }
+    }
+
     fn leaf(&mut self, key: &[u8]) -> Option<&mut Sum> {
+        let at = self.at(key)?;
+        self.leaves.get_mut(at)
+    }
+
+    fn at(&self, key: &[u8]) -> Option<usize> {
         let at = StoreKey::slot_of(key)?.checked_sub(*self.slots.start())?;
-        self.leaves.get_mut(usize::from(at))
+        Some(usize::from(at))
     }
 
     /// What the slots of `span` amount to; those of other copies to nothing.

@@ -230,7 +230,9 @@ impl Connection<'_> {
                 }
                 Taken::Nothing => {
                     self.queue.woken().await;
-                    // Whoever else is ready to send does so first: what they send leaves in the same write.
+                    // Whoever else is ready to send does so first, and who becomes so meanwhile: what they send leaves in the
+                    // same write, which costs as much as the rest of a message's way.
+                    yield_now().await;
                     yield_now().await;
                 }
                 Taken::Closed => {

@@ -12,12 +12,12 @@ const LINE_BYTES: usize = 64;
 const NEAREST: i32 = 3;
 
 /// Has the beginning of `thing` fetched.
-pub(super) fn fetch<T>(thing: &T) {
+pub fn fetch<T>(thing: &T) {
     prefetch_read_data::<T, NEAREST>(thing);
 }
 
 /// Has all of `things` fetched.
-pub(super) fn fetch_all<T>(things: &[T]) {
+pub(crate) fn fetch_all<T>(things: &[T]) {
     let each = LINE_BYTES.div_ceil(size_of::<T>().max(1));
     things.iter().step_by(each).for_each(fetch);
 }
