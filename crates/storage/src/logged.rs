@@ -7,7 +7,8 @@
 //!
 //! **Invariant:** what was applied is in the engine, synced, or in a log that is not retired. Logs are retired in their order, and a
 //! log is synced before the next one begins. So after a crash the logs that are left, replayed in their order over the
-//! engine, come to a beginning of what was applied, with all of it that was synced.
+//! engine, come to a beginning of what was applied, with all of it that was synced; where they show that they do not, it is not
+//! opened.
 //!
 //! Whatever fails here fails for good, as a file whose sync has failed once may say later that all is well: nothing is
 //! taken until it is opened afresh, which brings into the engine what the logs hold.
@@ -32,7 +33,7 @@ use crate::memory::Memory;
 use crate::order::after;
 
 use layers::{Laid, Over, lay_over, value};
-use log::{Log, Records};
+use log::Log;
 
 /// A log is full with so many bytes; two of that are replayed in a second or so.
 pub const LOG_BYTES: u64 = 64 << 20;
@@ -201,12 +202,7 @@ impl<B: Backend> Logged<B> {
         let from_io = |error: io::Error| Error::from_io(&error);
         log::make_folder(dir).map_err(from_io)?;
         let left = log::left(dir).map_err(from_io)?;
-        for number in &left {
-            let mut records = Records::open(dir, *number).map_err(from_io)?;
-            while let Some(batch) = records.next().map_err(from_io)? {
-                engine.apply(&batch)?;
-            }
-        }
+        log::replay(dir, &left, |batch| engine.apply(batch))?;
         if !left.is_empty() {
             engine.sync()?;
         }
@@ -254,7 +250,7 @@ impl<B: Backend> Logged<B> {
             log.push()?;
             // Before anything is in the next one: else a crash might leave that and tear this.
             log.file().sync_data()?;
-            Log::begin(&self.shared.dir, number + 1)
+            log.next(&self.shared.dir)
         };
         *log = begin(log).map_err(|error| self.shared.fail_io(&error))?;
         let mut tables = self.shared.tables.write();
@@ -321,9 +317,15 @@ impl<B: Backend> Backend for Logged<B> {
         let _one = self.syncing.lock();
         self.push()?;
         // All before it is in this file or, of a log before, synced.
-        let file = self.log.lock().file();
-        file.sync_data()
-            .map_err(|error| self.shared.fail_io(&error))
+        let (file, pushed) = {
+            let log = self.log.lock();
+            (log.file(), log.pushed())
+        };
+        let synced = file.sync_data();
+        synced.map_err(|error| self.shared.fail_io(&error))?;
+        // No other log has begun meanwhile: that takes what is held here.
+        self.log.lock().synced(pushed);
+        Ok(())
     }
 
     fn scan(&self, start: &[u8], end: &[u8]) -> Scan {

@@ -22,8 +22,9 @@ use crate::logged::Logged;
 use crate::memory::Memory;
 use crate::sled::Sled;
 
-/// The version of the folder, of store keys and of stored values. The first had no logs beside an engine, and else was the same.
-const FORMAT: u32 = 2;
+/// The version of the folder, of store keys and of stored values. The first had no logs beside an engine and the second no marks in
+/// them, and else they were the same.
+const FORMAT: u32 = 3;
 
 const FIRST_FORMAT: u32 = 1;
 

@@ -400,7 +400,10 @@ fn a_folder_that_cannot_be_used_is_named() {
             "{error}"
         );
     }
-    for text in ["format of the future", "rkv-storage format 3 backend fjall"] {
+    for text in [
+        "format of the future",
+        "rkv-storage format 99 backend fjall",
+    ] {
         std::fs::write(dir.path().join("STORAGE"), text).unwrap();
         let error = open(BackendKind::Fjall, dir.path()).err().unwrap();
         assert!(matches!(error, Error::Folder { .. }), "{error:?}");

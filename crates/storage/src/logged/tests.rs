@@ -292,3 +292,23 @@ fn the_engine_hears_of_each_key_once_a_log() {
     let files = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(files, 1, "one file waits to be a log again");
 }
+
+/// Lost without it: a start that goes on without what was acknowledged, though the log shows that it was there.
+#[test]
+fn a_log_that_has_rotted_does_not_open() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Disk::default());
+    let logged = open(&disk, dir.path());
+    put(&logged, 1, "acknowledged").unwrap();
+    logged.sync().unwrap();
+    put(&logged, 2, "behind").unwrap();
+    logged.push().unwrap();
+    let left = crash(dir.path());
+    let log = left.path().join("1.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[30] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let opened = Logged::with_logs_of(SMALL, Disk::default(), left.path());
+    let error = opened.err().expect("it is damaged");
+    assert!(matches!(error, Error::Corrupt(_)), "{error}");
+    assert!(error.to_string().contains("log 1"), "{error}");
+}
