@@ -224,7 +224,7 @@ impl Comparison {
         }
     }
 
-    /// What became a trace of something deleted before then is left alone where the other holds nothing of its key: between
+    /// What was deleted or ended before then is left alone where the other holds nothing of its key: between
     /// owners that both serve it is known of anyway. Who must be covered gets all.
     fn spared_ms(&self, cx: &Cx<'_>) -> Option<u64> {
         matches!(self.aim, Aim::Mend(_)).then(|| cx.ripe_ms(cx.wall_ms))

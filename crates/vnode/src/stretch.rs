@@ -23,7 +23,7 @@ pub struct Stretch {
     pub to: Bytes,
     /// Whether the asker wants what it lacks itself.
     pub both_ways: bool,
-    /// What became a trace of something deleted before this unix time is left alone where the other holds nothing of its key.
+    /// What was deleted or ended before this unix time is left alone where the other holds nothing of its key.
     pub spared_ms: Option<u64>,
     /// The asker's keys and digests.
     pub digests: Bytes,
@@ -36,7 +36,7 @@ pub struct Found {
     pub lacking: Vec<u32>,
     /// Those of them of whose keys it holds nothing.
     pub absent: Vec<u32>,
-    /// Whether it holds traces that were spared.
+    /// Whether it holds something that was spared.
     pub spared: bool,
     /// Up to where it compared.
     pub upto: Bytes,
@@ -116,10 +116,11 @@ pub fn answer(
     Ok(found)
 }
 
-/// Whether `entry` became a trace of something deleted before `spared_ms`.
+/// Whether `entry` was deleted or ended before `spared_ms`: who holds nothing of its key may have let go of that already, also
+/// where this copy holds the body still.
 pub fn is_spared(vnode: &dyn Vnode, entry: &[u8], spared_ms: Option<u64>) -> bool {
-    let trace_ms = || vnode.nature(entry).trace_ms;
-    spared_ms.is_some_and(|spared_ms| trace_ms().is_some_and(|trace_ms| trace_ms <= spared_ms))
+    let gone_ms = || vnode.nature(entry).gone_ms();
+    spared_ms.is_some_and(|spared_ms| gone_ms().is_some_and(|gone_ms| gone_ms <= spared_ms))
 }
 
 /// Why a comparison that was asked for could not be made.

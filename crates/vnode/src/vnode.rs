@@ -113,6 +113,13 @@ impl Nature {
     pub fn is_live(&self, wall_ms: u64) -> bool {
         self.is_value && self.ends_ms.is_none_or(|ends_ms| wall_ms < ends_ms)
     }
+
+    /// Since when it is but a trace, or will have been when it has shrunk; `None`: nothing says that it goes.
+    pub fn gone_ms(&self) -> Option<u64> {
+        let written_ms = Stamp::last_of(self.newest).wall_ms();
+        let ended = || self.ends_ms.map(|ends_ms| ends_ms.max(written_ms));
+        self.trace_ms.or_else(ended)
+    }
 }
 
 /// What is left of an entry above a hybrid time: `None`, nothing.
@@ -197,5 +204,36 @@ pub trait Service: Send + Sync + 'static {
     /// Whether its vnodes hold entries; one that does not is never transferred.
     fn has_entries(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lost without it: a copy that has let go of what ended is given it again by one that holds its body still, or never gets a
+    /// value that has a long life before it.
+    #[test]
+    fn what_has_ended_goes_as_what_was_deleted_does() {
+        let written_ms = 300;
+        let value = Nature {
+            digest: 0,
+            newest: written_ms << 16,
+            is_value: true,
+            ends_ms: None,
+            trace_ms: None,
+        };
+        let ending = |ends_ms| Nature {
+            ends_ms: Some(ends_ms),
+            ..value
+        };
+        assert_eq!(value.gone_ms(), None);
+        assert_eq!(ending(500).gone_ms(), Some(500));
+        assert_eq!(ending(200).gone_ms(), Some(written_ms), "ended as written");
+        let trace = Nature {
+            trace_ms: Some(400),
+            ..ending(500)
+        };
+        assert_eq!(trace.gone_ms(), Some(400));
     }
 }
