@@ -22,6 +22,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -38,17 +39,21 @@ use log::Log;
 /// A log is full with so many bytes; two of that are replayed in a second or so.
 pub const LOG_BYTES: u64 = 64 << 20;
 
+/// A file for the second log is prepared when the first has this part of its bytes: who writes little needs none.
+const PREPARE_FROM: u64 = 8;
+
 /// The engine gets a sealed table in batches of about so many bytes.
 const DRAIN_BYTES: usize = 1 << 20;
 
 /// An engine behind a log.
 pub struct Logged<B: Backend> {
     shared: Arc<Shared<B>>,
+    /// Whether the file of the second log of this life was asked for.
+    has_asked: AtomicBool,
     /// Who has it writes: nothing else is applied meanwhile.
     log: Mutex<Log>,
     /// Held over each sync, and taken before the log: of two at once one might hear of the other's failure in its stead.
     syncing: Mutex<()>,
-    log_bytes: u64,
     drain: Option<JoinHandle<()>>,
 }
 
@@ -56,6 +61,7 @@ pub struct Logged<B: Backend> {
 struct Shared<B> {
     engine: B,
     dir: PathBuf,
+    log_bytes: u64,
     /// Nobody waits for the log or for a turn who has it.
     tables: RwLock<Tables>,
     turn: Mutex<Turn>,
@@ -77,6 +83,8 @@ struct Tables {
 struct Turn {
     /// The log whose table is sealed.
     sealed: Option<u64>,
+    /// A file for the next log is to be prepared.
+    wants_file: bool,
     is_closing: bool,
 }
 
@@ -151,18 +159,35 @@ impl<B: Backend> Shared<B> {
         log::retire(&self.dir, number).map_err(|error| Error::from_io(&error))
     }
 
+    /// Has the next log begin in a file whose blocks are there.
+    fn prepare(&self) {
+        if let Err(error) = log::prepare(&self.dir, self.log_bytes) {
+            tracing::warn!(%error, "no file could be prepared for the next log: its syncs will take longer");
+        }
+    }
+
     /// Brings each table that is sealed into the engine, until it closes or that fails.
     fn drain(&self) {
         loop {
-            let number = {
+            let sealed = {
                 let mut turn = self.turn.lock();
                 loop {
-                    match turn.sealed {
-                        Some(number) => break number,
-                        None if turn.is_closing => return,
-                        None => self.turned.wait(&mut turn),
+                    let sealed = turn.sealed;
+                    if sealed.is_some() {
+                        break sealed;
                     }
+                    if turn.is_closing {
+                        return;
+                    }
+                    if std::mem::take(&mut turn.wants_file) {
+                        break None;
+                    }
+                    self.turned.wait(&mut turn);
                 }
+            };
+            let Some(number) = sealed else {
+                self.prepare();
+                continue;
             };
             let table = self.tables.read().sealed.clone();
             let bring = || table.map_or(Ok(()), |table| self.bring(&table, number));
@@ -201,6 +226,7 @@ impl<B: Backend> Logged<B> {
     pub fn with_logs_of(log_bytes: u64, engine: B, dir: &Path) -> Result<Logged<B>, Error> {
         let from_io = |error: io::Error| Error::from_io(&error);
         log::make_folder(dir).map_err(from_io)?;
+        log::forget_draft(dir);
         let left = log::left(dir).map_err(from_io)?;
         log::replay(dir, &left, |batch| engine.apply(batch))?;
         if !left.is_empty() {
@@ -218,6 +244,7 @@ impl<B: Backend> Logged<B> {
         let shared = Arc::new(Shared {
             engine,
             dir: dir.to_owned(),
+            log_bytes,
             tables: RwLock::new(tables),
             turn: Mutex::default(),
             turned: Condvar::new(),
@@ -231,15 +258,24 @@ impl<B: Backend> Logged<B> {
             .map_err(from_io)?;
         Ok(Logged {
             shared,
+            has_asked: AtomicBool::new(false),
             log: Mutex::new(log),
             syncing: Mutex::new(()),
-            log_bytes,
             drain: Some(drain),
         })
     }
 
     fn is_full(&self, log: &Log, batch: &Batch) -> bool {
-        log.bytes() > 0 && log.bytes() + batch.bytes() as u64 > self.log_bytes
+        log.bytes() > 0 && log.bytes() + batch.bytes() as u64 > self.shared.log_bytes
+    }
+
+    /// The second log finds no file that was one before: it is asked for when there is enough to write for one.
+    fn ask_for_file(&self, log: &Log) {
+        let is_due = log.bytes() > self.shared.log_bytes / PREPARE_FROM;
+        if is_due && !self.has_asked.swap(true, Ordering::Relaxed) {
+            self.shared.turn.lock().wants_file = true;
+            self.shared.turned.notify_all();
+        }
     }
 
     /// Begins another log. Waits while the table before this one is on its way.
@@ -303,6 +339,9 @@ impl<B: Backend> Backend for Logged<B> {
             table.expect(&keys);
         }
         log.add(batch, |key, held| table.put(key, held));
+        if !self.has_asked.load(Ordering::Relaxed) {
+            self.ask_for_file(&log);
+        }
         Ok(())
     }
 

@@ -541,6 +541,7 @@ impl Comparison {
     fn refusal(&self, refused: &Answer) -> String {
         match refused {
             Answer::Busy => format!("{} is busy", self.with),
+            Answer::Failed { text, .. } => format!("{}: {text}", self.with),
             _ => format!("{} refused: {refused:?}", self.with),
         }
     }

@@ -89,29 +89,26 @@ impl Hint {
 
     /// Who is to get it, given today's ring and owners.
     pub fn targets(&self, ring: RingId, owners: &[NodeName]) -> Vec<NodeName> {
-        targets(self.head.ring, &self.head.missing, ring, owners)
+        self.head.targets(ring, owners)
     }
 }
 
-fn targets(
-    written: Option<RingId>,
-    missing: &[NodeName],
-    ring: RingId,
-    owners: &[NodeName],
-) -> Vec<NodeName> {
-    if written == Some(ring) {
-        let missed = |node: &&NodeName| missing.contains(node);
-        owners.iter().filter(missed).cloned().collect()
-    } else {
-        owners.to_vec()
+impl Head {
+    fn targets(&self, ring: RingId, owners: &[NodeName]) -> Vec<NodeName> {
+        if self.ring == Some(ring) {
+            let missed = |node: &&NodeName| self.missing.contains(node);
+            owners.iter().filter(missed).cloned().collect()
+        } else {
+            owners.to_vec()
+        }
     }
 }
 
 /// How many hints of a copy are for whom; kept with every write of one.
 #[derive(Debug, Default)]
 pub struct Addressed {
-    /// Who missed how many under which ring: few, for most were written while the same owners were away.
-    heads: Vec<(Option<RingId>, Vec<NodeName>, Amount)>,
+    /// How many have which head: few have another, for most were written while the same owners were away.
+    heads: Vec<(Head, Amount)>,
 }
 
 impl Addressed {
@@ -126,25 +123,29 @@ impl Addressed {
         let held = self.of(raw);
         held.entries = held.entries.saturating_sub(gone.entries);
         held.bytes = held.bytes.saturating_sub(gone.bytes);
-        self.heads.retain(|(_, _, held)| held.entries > 0);
+        self.heads.retain(|(_, held)| held.entries > 0);
     }
 
     /// How many are alike with this one. What does not decode is for everybody.
     fn of(&mut self, raw: &Bytes) -> &mut Amount {
         let head = Hint::decode(raw.clone()).map(|hint| hint.head);
-        let Head { ring, missing, .. } = head.unwrap_or_default();
-        let alike =
-            |(r, m, _): &(Option<RingId>, Vec<NodeName>, Amount)| *r == ring && *m == missing;
-        let at = self.heads.iter().position(alike).unwrap_or_else(|| {
-            self.heads.push((ring, missing, Amount::default()));
+        let head = head.unwrap_or_default();
+        let mut heads = self.heads.iter();
+        let at = heads.position(|(of, _)| *of == head).unwrap_or_else(|| {
+            self.heads.push((head, Amount::default()));
             self.heads.len() - 1
         });
-        &mut self.heads[at].2
+        &mut self.heads[at].1
+    }
+
+    /// Whether there are any that were given as votes.
+    pub fn has_votes(&self) -> bool {
+        self.heads.iter().any(|(head, _)| head.counted)
     }
 
     /// How many there are.
     pub fn count(&self) -> u64 {
-        self.heads.iter().map(|(_, _, held)| held.entries).sum()
+        self.heads.iter().map(|(_, held)| held.entries).sum()
     }
 
     /// Whether there are any that can leave now: `is_there` says who is. One that nobody is to get is dropped.
@@ -154,8 +155,8 @@ impl Addressed {
         owners: &[NodeName],
         is_there: impl Fn(&NodeName) -> bool,
     ) -> bool {
-        self.heads.iter().any(|(written, missing, _)| {
-            let targets = targets(*written, missing, ring, owners);
+        self.heads.iter().any(|(head, _)| {
+            let targets = head.targets(ring, owners);
             targets.is_empty() || targets.iter().any(&is_there)
         })
     }
@@ -163,8 +164,8 @@ impl Addressed {
     /// How much each of today's owners is to get.
     pub fn targets(&self, ring: RingId, owners: &[NodeName]) -> BTreeMap<NodeName, Amount> {
         let mut all: BTreeMap<NodeName, Amount> = BTreeMap::new();
-        for (written, missing, held) in &self.heads {
-            for node in targets(*written, missing, ring, owners) {
+        for (head, held) in &self.heads {
+            for node in head.targets(ring, owners) {
                 *all.entry(node).or_default() += *held;
             }
         }
@@ -211,7 +212,9 @@ mod tests {
         };
         assert_eq!(to_c(&addressed, ring(3), &then), (1, Some(1)));
         assert_eq!(to_c(&addressed, ring(4), &now), (3, None));
+        assert!(addressed.has_votes());
         addressed.remove(&key, &hint.encode());
+        assert!(!addressed.has_votes());
         assert_eq!((addressed.count(), addressed.heads.len()), (0, 0));
         for cut in 0..5 {
             assert_eq!(Hint::decode(hint.encode().slice(..cut)), None);

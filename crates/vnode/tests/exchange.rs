@@ -345,3 +345,73 @@ fn what_another_move_left_is_dropped_first() {
         assert_eq!(sent.entries == 1_000, !is_same, "{sent:?}");
     }
 }
+
+/// Lost without it: of a write that two have voted for, one in a third one's stead, the one copy goes because the other has it; then
+/// one lost disk is enough.
+#[test]
+fn who_stands_in_for_an_owner_covers_no_other() {
+    let services = || -> Vec<Arc<dyn Service>> { vec![Arc::new(Largest)] };
+    let mut trial = Trial::found("a", 2, SETTINGS, services);
+    trial.join("b");
+    trial.start("c");
+    let mut joined = trial.joined("c");
+    let (partition, listed) = joined.moves.first_key_value().expect("c gets something");
+    let (partition, from) = (*partition, listed.from.clone());
+    joined.moves.retain(|of, _| *of == partition);
+    joined.next.retain(|of, _| *of == partition);
+    let mut owners = joined.row(partition).iter();
+    let away = owners.find(|owner| **owner != from).expect("two owners");
+    let (from, away) = (from.to_string(), away.clone());
+    let hears_of = |trial: &Trial, up| {
+        for node in ["a", "b", "c"]
+            .iter()
+            .filter(|node| **node != away.as_str())
+        {
+            trial.host(node).suspect(&away, up);
+        }
+    };
+    hears_of(&trial, false);
+    let slot = *joined.partitions.slots(partition).start();
+    let key = StoreKey::entry(Space::Data, LARGEST.0, slot, 0, b"key");
+    for (role, node, hint_for) in [
+        (Role::Owner, from.as_str(), Vec::new()),
+        (Role::Fallback, "c", vec![away.clone()]),
+    ] {
+        let key = key.clone();
+        let command = Command::Put { key, hint_for };
+        let place = (LARGEST, Slot(slot));
+        let asked = trial.ask_as(role, node, place, command, Bytes::from_static(b"value"));
+        assert_eq!(asked.0, Answer::Stored, "{node}");
+    }
+    trial.adopt(joined);
+    let holders = |trial: &Trial| {
+        let holds = |node: &&str| {
+            trial
+                .host(node)
+                .store()
+                .get(&key)
+                .expect("it reads")
+                .is_some()
+        };
+        ["a", "b", "c"].iter().filter(|node| holds(node)).count()
+    };
+    let pass_without = |trial: &Trial| {
+        for _ in 0..100 {
+            trial.tick();
+            while let Some(message) = trial.next() {
+                if message.0 != away && message.1 != away {
+                    trial.arrive(message);
+                }
+            }
+        }
+    };
+    pass_without(&trial);
+    assert!(trial.complete_ready());
+    pass_without(&trial);
+    assert_eq!(holders(&trial), 2, "the one that left, and c");
+    hears_of(&trial, true);
+    trial.pass(5_000);
+    assert_eq!(holders(&trial), 2, "both owners");
+    let store = trial.host(&from).store();
+    assert_eq!(store.get(&key).expect("it reads"), None);
+}

@@ -10,7 +10,7 @@
 //! was acknowledged. Not told apart from a crash is damage behind which nothing was written any more.
 //!
 //! A file is named by the number of its log, `N.log`, and by the last one that it was when it waits to be one again,
-//! `N.spare`. So a file named by N holds no record of a later log than N, and a number above all names is in none of them. A
+//! `N.spare`; `0.spare` was none yet. So a file named by N holds no record of a later log than N, and a number above all names is in none of them. A
 //! name is on the disk before what relies on it.
 
 use std::collections::BTreeMap;
@@ -49,6 +49,10 @@ const KEPT_BUFFER_BYTES: usize = 4 << 20;
 
 const LOG: &str = "log";
 const SPARE: &str = "spare";
+const DRAFT: &str = "draft";
+
+/// The number of a file that was no log yet.
+const UNUSED: u64 = 0;
 
 /// The value of what is held under a key; `None`: it was deleted.
 pub(super) fn value_of(held: &[u8]) -> Option<&[u8]> {
@@ -197,6 +201,27 @@ fn sync_folder(dir: &Path) -> io::Result<()> {
 pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
     dir.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Writes a file of `bytes` that waits to be a log, unless one waits. It is no harm if it cannot.
+pub(super) fn prepare(dir: &Path, bytes: u64) -> io::Result<()> {
+    if !numbers(dir, SPARE)?.is_empty() {
+        return Ok(());
+    }
+    let draft = path(dir, UNUSED, DRAFT);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&draft)?;
+        io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path(dir, UNUSED, SPARE))?;
+        sync_folder(dir)
+    };
+    write().inspect_err(|_| forget_draft(dir))
+}
+
+/// What a crash left of a file that was being prepared goes.
+pub(super) fn forget_draft(dir: &Path) {
+    let _ = std::fs::remove_file(path(dir, UNUSED, DRAFT));
 }
 
 /// The numbers of all files of this kind, ascending.

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::order::{Space, StoreKey};
@@ -143,7 +144,7 @@ fn reads_find_what_was_written_last_wherever_it_lies() {
             // Half of the time a sealed table stays where it is while others look.
             let stops = turn % 2 == 0 && logged.shared.tables.read().sealed.is_none();
             disk.stop(stops);
-            let mut left = logged.log_bytes as usize;
+            let mut left = logged.shared.log_bytes as usize;
             while left > 200 && (!stops || logged.shared.tables.read().sealed.is_none()) {
                 let mut batch = Batch::default();
                 for _ in 0..random(&mut seed) % 4 {
@@ -311,4 +312,41 @@ fn a_log_that_has_rotted_does_not_open() {
     let error = opened.err().expect("it is damaged");
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
     assert!(error.to_string().contains("log 1"), "{error}");
+}
+
+/// Lost without it: the second log of each life begins in a new file, and each of its syncs takes twice as long.
+#[test]
+fn the_second_log_finds_a_file_whose_blocks_are_there() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Disk::default());
+    std::fs::write(dir.path().join("0.draft"), "a crash left it").unwrap();
+    let logged = open(&disk, dir.path());
+    assert!(!dir.path().join("0.draft").exists());
+    put(&logged, 0, "little").unwrap();
+    logged.push().unwrap();
+    assert_eq!(
+        log::unused(dir.path()).unwrap(),
+        2,
+        "and no file but its log"
+    );
+    let spare = dir.path().join("0.spare");
+    let prepared = || spare.metadata().is_ok_and(|file| file.len() == SMALL);
+    let ends = Instant::now() + Duration::from_secs(20);
+    for n in 0..10 {
+        put(&logged, n, &"v".repeat(100)).unwrap();
+    }
+    while !prepared() {
+        assert!(Instant::now() < ends, "no file was prepared");
+        std::thread::yield_now();
+    }
+    let mut n = 0;
+    while spare.exists() {
+        n += 1;
+        put(&logged, n % 10, "v").unwrap();
+    }
+    let second = dir.path().join("2.log");
+    assert_eq!(second.metadata().unwrap().len(), SMALL);
+    logged.sync().unwrap();
+    let left = crash(dir.path());
+    let again = open(&disk, left.path());
+    assert_eq!(again.get(&key(n % 10)).unwrap(), Some(Bytes::from("v")));
 }

@@ -53,6 +53,14 @@ fn with_place<'a>(
     comparison.filter(|_| place.is_some())
 }
 
+fn stands_in() -> Answer {
+    Answer::Failed {
+        text: "it holds hints for an owner that is away, and stands in for no second one"
+            .to_owned(),
+        maybe_applied: false,
+    }
+}
+
 impl Actor {
     /// A peer asks to compare, or answers.
     pub(super) fn peer_says(
@@ -135,6 +143,12 @@ impl Actor {
         answers || incoming.is_some_and(|incoming| incoming.from == *from)
     }
 
+    /// Whether another copy may be dropped because this one has what it has. Not while this one stands in for an owner as well:
+    /// of a write on those two alone it would be the only holder, though two have voted for it.
+    fn may_cover(&self) -> bool {
+        !self.holding.addressed().has_votes()
+    }
+
     fn answer_sums(
         &mut self,
         cx: &Cx<'_>,
@@ -142,7 +156,13 @@ impl Actor {
         (id, both_ways, sums): (RequestId, bool, Vec<SpanSum>),
         effects: &mut Vec<Effect>,
     ) {
-        let refused = (!self.is_comparable(cx, &to)).then(|| Answer::NotOwner(cx.view.id()));
+        let refused = if !self.is_comparable(cx, &to) {
+            Some(Answer::NotOwner(cx.view.id()))
+        } else if !both_ways && !self.may_cover() {
+            Some(stands_in())
+        } else {
+            None
+        };
         if both_ways {
             self.repair.give_way(cx.view.me(), &to, cx.now_ms);
         }
@@ -244,6 +264,8 @@ impl Actor {
         let (start, both_ways) = (asked.from.clone(), asked.both_ways);
         let answered = if !self.is_comparable(cx, &to) {
             Err(Answer::NotOwner(cx.view.id()))
+        } else if !both_ways && !self.may_cover() {
+            Err(stands_in())
         } else if both_ways && !cx.budget.allows(Urgency::Repair, cx.now_ms) {
             Err(Answer::Busy)
         } else {

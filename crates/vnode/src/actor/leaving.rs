@@ -1,7 +1,8 @@
 //! This file answers: how does a copy that left the row go?
 //!
 //! It is kept until it has been compared with the owners entry by entry, what they lack is sent, every reachable member
-//! routes by the ring, and the grace has passed.
+//! routes by the ring, and the grace has passed. Who took its place covers it alone, unless that one held a place of the row
+//! already or has voted in another owner's stead: a write has as many holders afterwards as it had votes.
 
 use rkv_ring::NodeName;
 use rkv_storage::{Error, Space, StoreKey};
@@ -88,12 +89,13 @@ impl Actor {
         }
     }
 
-    /// Comparisons with who took its place or, when that is no owner any more, with all owners.
+    /// Comparisons with who took its place or, when that is no owner any more or had a place already, with all owners.
     fn proofs(&self, cx: &Cx<'_>, to: Option<&NodeName>) -> Vec<Comparison> {
-        let owners = cx.view.owners(self.id.partition);
+        let row = cx.view.ring().row(self.id.partition);
+        let places = |of: &NodeName| row.iter().filter(|node| *node == of).count();
         let with = match to {
-            Some(to) if owners.contains(to) => vec![to.clone()],
-            _ => owners,
+            Some(to) if places(to) == 1 => vec![to.clone()],
+            _ => cx.view.owners(self.id.partition),
         };
         with.into_iter()
             .filter(|node| node != cx.view.me())
