@@ -161,7 +161,11 @@ impl<B: Backend> Shared<B> {
 
     /// Has the next log begin in a file whose blocks are there.
     fn prepare(&self) {
-        if let Err(error) = log::prepare(&self.dir, self.log_bytes) {
+        let goes_on = || {
+            let turn = self.turn.lock();
+            turn.sealed.is_none() && !turn.is_closing
+        };
+        if let Err(error) = log::prepare(&self.dir, self.log_bytes, goes_on) {
             tracing::warn!(%error, "no file could be prepared for the next log: its syncs will take longer");
         }
     }

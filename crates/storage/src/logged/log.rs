@@ -47,6 +47,9 @@ const SEARCH_BYTES: u64 = 1 << 30;
 /// A buffer that a large batch has blown up further than this is given back.
 const KEPT_BUFFER_BYTES: usize = 4 << 20;
 
+/// A file is prepared in pieces of so much.
+const PIECE_BYTES: usize = 256 << 10;
+
 const LOG: &str = "log";
 const SPARE: &str = "spare";
 const DRAFT: &str = "draft";
@@ -203,20 +206,35 @@ pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
     dir.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Writes a file of `bytes` that waits to be a log, unless one waits. It is no harm if it cannot.
-pub(super) fn prepare(dir: &Path, bytes: u64) -> io::Result<()> {
+/// Writes a file of `bytes` that waits to be a log, unless one waits or `goes_on` says no. It is no harm if it cannot. Piece by
+/// piece: the log that is in use is synced meanwhile, and waits for no more of it than one.
+pub(super) fn prepare(dir: &Path, bytes: u64, goes_on: impl Fn() -> bool) -> io::Result<()> {
     if !numbers(dir, SPARE)?.is_empty() {
         return Ok(());
     }
     let draft = path(dir, UNUSED, DRAFT);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&draft)?;
-        io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
-        file.sync_all()?;
+    let write = || -> io::Result<bool> {
+        let file = File::create(&draft)?;
+        let piece = vec![0; usize::try_from(bytes).map_or(PIECE_BYTES, |all| all.min(PIECE_BYTES))];
+        let mut written = 0;
+        while written < bytes {
+            if !goes_on() {
+                return Ok(false);
+            }
+            let next = &piece[..piece.len().min((bytes - written) as usize)];
+            file.write_all_at(next, written)?;
+            file.sync_data()?;
+            written += next.len() as u64;
+        }
         std::fs::rename(&draft, path(dir, UNUSED, SPARE))?;
-        sync_folder(dir)
+        sync_folder(dir)?;
+        Ok(true)
     };
-    write().inspect_err(|_| forget_draft(dir))
+    let is_prepared = write();
+    if !matches!(is_prepared, Ok(true)) {
+        forget_draft(dir);
+    }
+    is_prepared.map(drop)
 }
 
 /// What a crash left of a file that was being prepared goes.
