@@ -19,6 +19,7 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 
@@ -47,8 +48,9 @@ const SEARCH_BYTES: u64 = 1 << 30;
 /// A buffer that a large batch has blown up further than this is given back.
 const KEPT_BUFFER_BYTES: usize = 4 << 20;
 
-/// A file is prepared in pieces of so much.
+/// A file is prepared in pieces of so much, and after each it is rested for so many times as long as that took: the disk is others'.
 const PIECE_BYTES: usize = 256 << 10;
+const RESTS: u32 = 3;
 
 const LOG: &str = "log";
 const SPARE: &str = "spare";
@@ -222,9 +224,11 @@ pub(super) fn prepare(dir: &Path, bytes: u64, goes_on: impl Fn() -> bool) -> io:
                 return Ok(false);
             }
             let next = &piece[..piece.len().min((bytes - written) as usize)];
+            let begun = Instant::now();
             file.write_all_at(next, written)?;
             file.sync_data()?;
             written += next.len() as u64;
+            std::thread::sleep(begun.elapsed() * RESTS);
         }
         std::fs::rename(&draft, path(dir, UNUSED, SPARE))?;
         sync_folder(dir)?;
