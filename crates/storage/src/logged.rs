@@ -34,7 +34,7 @@ use crate::memory::Memory;
 use crate::order::after;
 
 use layers::{Laid, Over, lay_over, value};
-use log::Log;
+use log::{Log, Name};
 
 /// A log is full with so many bytes; two of that are replayed in a second or so.
 pub const LOG_BYTES: u64 = 64 << 20;
@@ -82,7 +82,7 @@ struct Tables {
 #[derive(Default)]
 struct Turn {
     /// The log whose table is sealed.
-    sealed: Option<u64>,
+    sealed: Option<Name>,
     /// A file for the next log is to be prepared.
     wants_file: bool,
     is_closing: bool,
@@ -132,7 +132,7 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Brings a table into the engine, and retires its log.
-    fn bring(&self, table: &Memory, number: u64) -> Result<(), Error> {
+    fn bring(&self, table: &Memory, log: Name) -> Result<(), Error> {
         let mut batch = Batch::default();
         let apply = |batch: &mut Batch| {
             let _mine = self.into_engine.lock();
@@ -156,7 +156,7 @@ impl<B: Backend> Shared<B> {
         }
         apply(&mut batch)?;
         self.engine.sync()?;
-        log::retire(&self.dir, number).map_err(|error| Error::from_io(&error))
+        log::retire(&self.dir, log).map_err(|error| Error::from_io(&error))
     }
 
     /// Has the next log begin in a file whose blocks are there.
@@ -189,12 +189,12 @@ impl<B: Backend> Shared<B> {
                     self.turned.wait(&mut turn);
                 }
             };
-            let Some(number) = sealed else {
+            let Some(name) = sealed else {
                 self.prepare();
                 continue;
             };
             let table = self.tables.read().sealed.clone();
-            let bring = || table.map_or(Ok(()), |table| self.bring(&table, number));
+            let bring = || table.map_or(Ok(()), |table| self.bring(&table, name));
             let brought = catch_unwind(AssertUnwindSafe(bring))
                 .unwrap_or_else(|_| Err(Error::Broken("the engine panicked".to_owned())));
             if let Err(error) = brought {
@@ -236,8 +236,8 @@ impl<B: Backend> Logged<B> {
         if !left.is_empty() {
             engine.sync()?;
         }
-        for number in left {
-            log::retire(dir, number).map_err(from_io)?;
+        for name in left {
+            log::retire(dir, name).map_err(from_io)?;
         }
         let number = log::unused(dir).map_err(from_io)?;
         let log = Log::begin(dir, number).map_err(from_io)?;
@@ -285,7 +285,7 @@ impl<B: Backend> Logged<B> {
     /// Begins another log. Waits while the table before this one is on its way.
     fn seal(&self, log: &mut Log) -> Result<(), Error> {
         self.shared.wait_for_turn()?;
-        let number = log.number();
+        let name = log.name();
         let begin = |log: &mut Log| -> io::Result<Log> {
             log.push()?;
             // Before anything is in the next one: else a crash might leave that and tear this.
@@ -296,7 +296,7 @@ impl<B: Backend> Logged<B> {
         let mut tables = self.shared.tables.write();
         tables.sealed = Some(std::mem::take(&mut tables.active));
         drop(tables);
-        self.shared.turn.lock().sealed = Some(number);
+        self.shared.turn.lock().sealed = Some(name);
         self.shared.turned.notify_all();
         Ok(())
     }
@@ -307,7 +307,7 @@ impl<B: Backend> Logged<B> {
         self.shared.wait_for_turn()?;
         let log = self.log.lock();
         let table = Arc::clone(&self.shared.tables.read().active);
-        self.shared.bring(&table, log.number())
+        self.shared.bring(&table, log.name())
     }
 }
 

@@ -170,16 +170,18 @@ impl Actor {
             None => survey::answer(&self.holding, &sums),
             Some(_) => Vec::new(),
         };
+        let at_once = both_ways || refused.is_some();
         let message = Message::SumsAre {
             id,
             refused,
             differ,
             reaped: self.reaped,
         };
-        self.answer_comparison(cx, to, message, both_ways, effects);
+        self.answer_comparison(cx, to, message, at_once, effects);
     }
 
     /// Answers a comparison; at once unless the asker will drop what this says is covered: then it must survive a power cut first.
+    /// A refusal says nothing of the kind, and may be one of many.
     fn answer_comparison(
         &mut self,
         cx: &Cx<'_>,
