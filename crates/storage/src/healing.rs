@@ -5,6 +5,7 @@
 //! engine that failed all the same is closed and opened afresh, now and then until it works.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,18 @@ const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
 /// Free and total bytes of the disk; `None`: unknown, as if there were plenty.
 pub type Space = Box<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
+
+/// Of the disk that `dir` lies on.
+pub(crate) fn space(dir: &Path) -> Option<(u64, u64)> {
+    let disk = nix::sys::statvfs::statvfs(dir).ok()?;
+    let block = disk.fragment_size();
+    Some((disk.blocks_available() * block, disk.blocks() * block))
+}
+
+/// How much of a disk of `total` bytes puts leave alone.
+pub(crate) fn reserve(total: u64) -> u64 {
+    RESERVE_BYTES.min(total / 16)
+}
 
 /// Opens the engine.
 pub type Opener = Box<dyn Fn() -> Result<Box<dyn Backend>, Error> + Send + Sync>;
@@ -161,8 +174,7 @@ impl Healing {
         if !fresh || room.written >= LOOK_EVERY_BYTES {
             room.looked = Some(Instant::now());
             room.written = 0;
-            let full =
-                (self.space)().is_some_and(|(free, total)| free < RESERVE_BYTES.min(total / 16));
+            let full = (self.space)().is_some_and(|(free, total)| free < reserve(total));
             if full != room.full {
                 match full {
                     true => tracing::warn!("the disk is full: no puts until there is space"),

@@ -30,6 +30,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::backend::{Backend, Batch, Op, Scan, Stats, drop_by_pages, take_page};
 use crate::error::Error;
+use crate::healing;
 use crate::memory::Memory;
 use crate::order::after;
 
@@ -159,8 +160,12 @@ impl<B: Backend> Shared<B> {
         log::retire(&self.dir, log).map_err(|error| Error::from_io(&error))
     }
 
-    /// Has the next log begin in a file whose blocks are there.
+    /// Has the next log begin in a file whose blocks are there; not where that would take what puts need soon.
     fn prepare(&self) {
+        let has_room = |(free, total)| free >= self.log_bytes + 2 * healing::reserve(total);
+        if !healing::space(&self.dir).is_some_and(has_room) {
+            return;
+        }
         let goes_on = || {
             let turn = self.turn.lock();
             turn.sealed.is_none() && !turn.is_closing

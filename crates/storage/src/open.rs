@@ -17,14 +17,14 @@ use crate::cached::Cached;
 use crate::checked::{Checked, Damage};
 use crate::error::Error;
 use crate::fjall::Fjall;
-use crate::healing::{Healing, Opener, Space};
+use crate::healing::{self, Healing, Opener, Space};
 use crate::logged::Logged;
 use crate::memory::Memory;
 use crate::sled::Sled;
 
-/// The version of the folder, of store keys and of stored values. The first had no logs beside an engine and the second no marks in
-/// them, and else they were the same.
-const FORMAT: u32 = 3;
+/// The version of the folder, of store keys and of stored values. The first had no logs beside an engine, those of the second and the
+/// third are named by a number alone, and else they were the same.
+const FORMAT: u32 = 4;
 
 const FIRST_FORMAT: u32 = 1;
 
@@ -238,9 +238,5 @@ fn open_raw(
 }
 
 fn space_of(dir: PathBuf) -> Space {
-    Box::new(move || {
-        let disk = nix::sys::statvfs::statvfs(&dir).ok()?;
-        let block = disk.fragment_size();
-        Some((disk.blocks_available() * block, disk.blocks() * block))
-    })
+    Box::new(move || healing::space(&dir))
 }
