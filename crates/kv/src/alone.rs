@@ -50,6 +50,23 @@ pub(crate) fn ring() -> Ring {
     Ring::found(ClusterId(1), "test", q, 3, "a".into(), member)
 }
 
+/// A ring in which every row is `a`, `b` and `c`; nobody answers for the latter two.
+pub(crate) fn of_three() -> Ring {
+    let mut ring = ring();
+    for (life, name) in [(2, "b"), (3, "c")] {
+        let member = Member {
+            incarnation: Incarnation(life),
+            status: Status::Valid,
+            addresses: Addresses::default(),
+            zone: None,
+            weight: 1.0,
+        };
+        ring.members.insert(name.into(), member);
+    }
+    ring.rows.fill(["a", "b", "c"].map(Into::into).to_vec());
+    ring
+}
+
 /// The engine of `a`, in memory.
 pub(crate) fn engine(ring: &Ring) -> Arc<Engine> {
     let folder = tempfile::tempdir().unwrap();

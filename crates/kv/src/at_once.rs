@@ -162,7 +162,7 @@ impl Engine {
 }
 
 /// Whether the first n places are this node's: one answer speaks for all of them.
-pub(crate) fn is_alone(view: &View, preflist: &Preflist, n: u8) -> bool {
+fn is_alone(view: &View, preflist: &Preflist, n: u8) -> bool {
     let me: &NodeName = view.me();
     let mut places = preflist.places.iter().take(usize::from(n));
     places.all(|place| place.up && place.node == *me)

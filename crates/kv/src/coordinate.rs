@@ -6,11 +6,12 @@
 //! delivery that a second request could wait for.
 //!
 //! Beside this file: `asked` what may be asked · `desk` one request under way · `drive` what its machine wishes for ·
-//! `translate` between that and the wire.
+//! `plainly` most puts, which need neither · `translate` between that and the wire.
 
 mod asked;
 mod desk;
 mod drive;
+mod plainly;
 mod translate;
 
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ use crate::engine::Done;
 use crate::error::KvError;
 use crate::figures::{Counters, End, Op, SAMPLED};
 
-use desk::{Desk, Event, Getting, Machine, Putting, Table, Told, pop};
+use desk::{Counted, Desk, Event, Getting, Machine, Putting, Table, pop};
 use drive::Came;
 use translate::wire_id;
 
@@ -50,9 +51,7 @@ const SLOW_MS: u64 = 1_000;
 /// Low bits of a request id that number the asks of one request.
 const ASK_BITS: u32 = 12;
 /// The ask whose answer nobody waits for: hints and repairs after the fact.
-pub(crate) const UNHEARD: u64 = (1 << ASK_BITS) - 1;
-/// The ask of a write without a machine: see [`crate::lone`].
-pub(crate) const LONE: u64 = UNHEARD - 1;
+const UNHEARD: u64 = (1 << ASK_BITS) - 1;
 
 /// Carries the requests of one node.
 pub struct Coordinator {
@@ -138,7 +137,7 @@ impl Coordinator {
             encoded: None,
             done: Some(done),
         });
-        self.begin(machine, op, place, times);
+        self.begin(self.fresh_id(), machine, op, place, times);
     }
 
     /// Begins a get.
@@ -153,11 +152,11 @@ impl Coordinator {
             machine,
             done: Some(done),
         });
-        self.begin(machine, Op::Get, place, times);
+        self.begin(self.fresh_id(), machine, Op::Get, place, times);
     }
 
-    fn begin(&self, machine: Machine, op: Op, place: Place, times: Times) {
-        match self.open(machine, op, place, times) {
+    fn begin(&self, id: RequestId, machine: Machine, op: Op, place: Place, times: Times) {
+        match self.open(id, machine, op, place, times) {
             Ok(desk) => self.take(&desk, Event::Begin, times.now),
             Err(machine) => self.turn_away(*machine, op),
         }
@@ -183,12 +182,13 @@ impl Coordinator {
 
     fn open(
         &self,
+        id: RequestId,
         machine: Machine,
         op: Op,
         place: Place,
         times: Times,
     ) -> Result<Arc<Desk>, Box<Machine>> {
-        let base = self.fresh_id().0;
+        let base = id.0;
         let mut table = self.shard(base).lock();
         if !table.has_room() {
             return Err(Box::new(machine));
@@ -215,7 +215,7 @@ impl Coordinator {
             key: Bytes::new(),
         };
         let times = Times { now, until_ms };
-        let desk = match self.open(machine, Op::Other, place, times) {
+        let desk = match self.open(self.fresh_id(), machine, Op::Other, place, times) {
             Ok(desk) => desk,
             Err(machine) => return self.turn_away(*machine, Op::Other),
         };
@@ -250,8 +250,11 @@ impl Coordinator {
         if ask == UNHEARD {
             return;
         }
+        let ask = Ask(ask as u32);
+        if answer == Answer::Stored && self.stored_plainly(base, from, ask, now) {
+            return;
+        }
         if let Some(desk) = self.find(base) {
-            let ask = Ask(ask as u32);
             self.take(&desk, Event::Answer(from.clone(), ask, answer, body), now);
         }
     }
@@ -259,6 +262,7 @@ impl Coordinator {
     /// `node` cannot be reached any more; of these requests it is known that they never left.
     pub fn node_lost(&self, node: &NodeName, undelivered: &[RequestId], now_ms: u64) {
         let undelivered: Arc<[RequestId]> = undelivered.into();
+        self.expect_no_more(|it| it.awaits(node));
         for desk in self.desks() {
             let lost = Event::Lost(node.clone(), undelivered.clone());
             self.take(&desk, lost, Now::at_ms(now_ms));
@@ -267,6 +271,7 @@ impl Coordinator {
 
     /// A ring was adopted: what was refused for the ring's sake is routed anew.
     pub fn rerouted(&self, now_ms: u64) {
+        self.expect_no_more(|_| true);
         let desks = self.desks();
         let view = self.router.view();
         for desk in desks {
@@ -277,6 +282,8 @@ impl Coordinator {
     /// Time passed. A request that looked at the ring just before another was adopted, and began just after, was not
     /// there to be routed anew: it is now.
     pub fn tick(&self, now_ms: u64) {
+        let current = self.router.view().id();
+        self.expect_no_more(|it| it.is_late(now_ms) || it.ring() != current);
         let desks = self.desks();
         // Looked at after the desks: it is no older than what any of them is routed by.
         let view = self.router.view();
@@ -299,10 +306,6 @@ impl Coordinator {
 
     fn shard(&self, base: u64) -> &Mutex<Table> {
         &self.shards[(base >> ASK_BITS) as usize % SHARDS]
-    }
-
-    fn find(&self, base: u64) -> Option<Arc<Desk>> {
-        self.shard(base).lock().desks.get(&base).cloned()
     }
 
     fn desks(&self) -> Vec<Arc<Desk>> {
@@ -339,7 +342,7 @@ impl Coordinator {
             let due_ms = if finished {
                 u64::MAX
             } else {
-                request.next_tick_ms(desk)
+                request.next_tick_ms(desk.due_ms.load(Ordering::Acquire))
             };
             desk.due_ms.store(due_ms, Ordering::Release);
             drop(request);
@@ -347,7 +350,8 @@ impl Coordinator {
                 self.close(desk);
             }
             if let Some(told) = came.told {
-                self.count(desk, &told, now);
+                let end = told.end(|| self.router.wall_ms());
+                self.count(desk.counted(), end, now);
                 told.tell();
             }
             if desk.inbox.lock().is_empty() {
@@ -357,15 +361,18 @@ impl Coordinator {
     }
 
     /// A request has ended. One that ends in the call that began it is timed now and then: see [`crate::figures`].
-    fn count(&self, desk: &Desk, told: &Told, now: Now) {
-        let end = told.end(|| self.router.wall_ms());
-        self.counters.ended(desk.op, end);
-        if now > desk.began {
-            let us = now.us() - desk.began.us();
-            self.counters.took(desk.op, end, us, 1);
-        } else if desk.is_sampled() {
-            let us = self.router.now_us().saturating_sub(desk.began.us());
-            self.counters.took(desk.op, end, us, SAMPLED);
+    fn count(&self, counted: Counted, end: End, now: Now) {
+        let Counted {
+            op,
+            began,
+            is_sampled,
+        } = counted;
+        self.counters.ended(op, end);
+        if now > began {
+            self.counters.took(op, end, now.us() - began.us(), 1);
+        } else if is_sampled {
+            let us = self.router.now_us().saturating_sub(began.us());
+            self.counters.took(op, end, us, SAMPLED);
         }
     }
 }

@@ -19,11 +19,10 @@ use rkv_vnode::{Fault, Host, Router, Upward, View, World};
 use rkv_wire::message::{Answer, Envelope, Message, Report, RequestId, ServiceId};
 
 use crate::census::Counting;
-use crate::coordinate::{Coordinator, LONE, Now, Reply, UNHEARD};
+use crate::coordinate::{Coordinator, Now, Reply};
 use crate::figures::Figures;
 use crate::flush::Flush;
 use crate::keyspace::Keyspace;
-use crate::lone::Lones;
 use crate::mending::{Mendings, Told};
 
 /// What the engine asks of the program around it, beyond the [`World`].
@@ -77,7 +76,6 @@ pub struct Engine {
     /// What `drift` says of that.
     may_stamp: AtomicBool,
     coordinator: Coordinator,
-    lones: Lones,
     admin: Mutex<BTreeMap<u64, Done<Result<AdminReply, Refusal>>>>,
     reports: Mutex<BTreeMap<RequestId, Reports>>,
     /// Commands that no owner took yet.
@@ -146,7 +144,6 @@ impl Engine {
             clock,
             may_stamp: AtomicBool::new(drift.may_coordinate()),
             drift: Mutex::new(drift),
-            lones: Lones::default(),
             admin: Mutex::new(BTreeMap::new()),
             reports: Mutex::new(BTreeMap::new()),
             errands: Mutex::new(Vec::new()),
@@ -188,10 +185,6 @@ impl Engine {
         &self.coordinator
     }
 
-    pub(crate) fn lones(&self) -> &Lones {
-        &self.lones
-    }
-
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -226,7 +219,7 @@ impl Engine {
 
     /// Requests under way.
     pub fn in_flight(&self) -> usize {
-        self.coordinator.in_flight() + self.lones.open()
+        self.coordinator.in_flight()
     }
 
     /// How many requests there were, how they ended and how long they took.
@@ -420,7 +413,6 @@ impl Engine {
     pub fn tick(self: &Arc<Self>) {
         let now_ms = self.world.now_ms();
         self.coordinator.tick(now_ms);
-        self.end_late_writes(now_ms);
         for errand in std::mem::take(&mut *self.errands.lock()) {
             self.run_errand(errand);
         }
@@ -582,9 +574,6 @@ struct FromBelow {
 impl Upward for FromBelow {
     fn answered(&self, id: RequestId, from: &NodeName, answer: Answer, body: Bytes) {
         if let Some(engine) = self.engine.upgrade() {
-            if id.0 & UNHEARD == LONE {
-                return engine.lone_answered(id, answer);
-            }
             let now = Now::at_us(engine.world.now_us());
             engine.coordinator.answered(id, from, answer, body, now);
         }

@@ -108,14 +108,6 @@ impl KvError {
         }
     }
 
-    /// The same of a write that may have been applied before it was tried again.
-    pub(crate) fn after_an_unsure_try(self) -> KvError {
-        match self {
-            KvError::Quorum(error) => error.after_an_unsure_try().into(),
-            other => other,
-        }
-    }
-
     /// How each replica that was asked stood.
     pub fn replicas(&self) -> Replicas {
         match self {

@@ -3,10 +3,10 @@
 //! **Invariant:** each request ends exactly once, at the latest at its deadline; "not applied" is said only of a write
 //! that is on no disk and in no message.
 //!
-//! In reading order: [`store`] what may be asked · `at_once` what is
-//! answered within the call · `lone` a write that one copy decides · [`keyspace`] where a key lies · [`coordinate`] who carries a request
-//! · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`flush`] how all of it is emptied · [`census`]
-//! how many keys there are · [`mending`] how copies compare · [`engine`] how a node's machines hang together · [`figures`] how many requests there were
+//! In reading order: [`store`] what may be asked · `at_once` what is answered within the call · [`keyspace`] where a key lies ·
+//! [`coordinate`] who carries a request · [`deadline`] EXPIRE and PERSIST · [`replica`] the vnode that holds it · [`flush`] how
+//! all of it is emptied · [`census`] how many keys there are · [`mending`] how copies compare · [`engine`] how a node's machines
+//! hang together · [`figures`] how many requests there were
 //! and how they ended · [`per_thread`] how they are counted · [`error`].
 
 #[cfg(test)]
@@ -20,7 +20,6 @@ pub mod error;
 pub mod figures;
 pub mod flush;
 pub mod keyspace;
-mod lone;
 pub mod mending;
 pub mod per_thread;
 pub mod replica;

@@ -5,27 +5,9 @@ use std::time::{Duration, Instant};
 use rkv_quorum::Get;
 use rkv_quorum::get::{Effects, Event};
 use rkv_quorum::policy::{GetOptions, GetPolicy};
-use rkv_ring::{Addresses, Incarnation, Member, Ring, Status};
 
 use super::SLOW_MS;
-use crate::alone::{engine, ring};
-
-/// A ring in which every row is `a`, `b` and `c`; nobody answers for the latter two.
-fn of_three() -> Ring {
-    let mut ring = ring();
-    for (life, name) in [(2, "b"), (3, "c")] {
-        let member = Member {
-            incarnation: Incarnation(life),
-            status: Status::Valid,
-            addresses: Addresses::default(),
-            zone: None,
-            weight: 1.0,
-        };
-        ring.members.insert(name.into(), member);
-    }
-    ring.rows.fill(["a", "b", "c"].map(Into::into).to_vec());
-    ring
-}
+use crate::alone::{engine, of_three};
 
 #[test]
 fn a_busy_node_spares_owners_and_those_that_are_slow_first() {

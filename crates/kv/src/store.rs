@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use rkv_quorum::clock::Stamp;
 use rkv_quorum::object::{Kind, Version};
 use rkv_quorum::outcome::{GetOutcome, PutOutcome};
+use rkv_quorum::plain::{Plain, Row};
 use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
 use rkv_quorum::put::Draft;
 use rkv_quorum::{Get, Put};
@@ -17,13 +18,11 @@ use rkv_ring::{NodeName, Partition, Preflist, Slot};
 use rkv_vnode::{Fault, View};
 use rkv_wire::message::{Answer, Command, CopyState, ServiceId};
 
-use crate::at_once::is_alone;
 use crate::coordinate::{Now, Place, Question, Reply, Times};
 use crate::engine::{Done, Engine, Errand};
 use crate::error::KvError;
 use crate::figures::{End, Op};
 use crate::keyspace::Keyspace;
-use crate::lone::Lone;
 use crate::replica::KV;
 
 /// What is to be written.
@@ -122,40 +121,15 @@ impl Engine {
         };
         let view = self.host().view_now();
         let preflist = view.preflist(view.ring().partition_of(slot));
-        if !matches!(draft, Draft::Deadline { .. }) && is_alone(&view, preflist, policy.n) {
-            let (partition, ring) = (preflist.partition, preflist.ring);
+        let (times, coordinator) = (self.times(policy.timeout_ms), self.coordinator());
+        if let Some(row) = Row::of(preflist, &policy) {
             drop(view);
-            return self.put_alone(Lone {
-                op,
-                place,
-                draft,
-                stamp,
-                policy,
-                partition,
-                ring,
-                times: self.times(policy.timeout_ms),
-                done,
-            });
+            let put = Plain::new(row, policy, draft, stamp, times.now.ms());
+            return coordinator.put_plainly(put, op, place, times, done);
         }
-        drop(view);
-        self.gather(op, place, (draft, stamp), policy, done);
-    }
-
-    /// Asks all replicas.
-    pub(crate) fn gather(
-        &self,
-        op: Op,
-        place: Place,
-        (draft, stamp): (Draft, Stamp),
-        policy: PutPolicy,
-        done: Done<Result<PutOutcome, KvError>>,
-    ) {
-        let view = self.host().view_now();
-        let preflist = view.preflist(view.ring().partition_of(place.slot));
         let put = Box::new(Put::new(policy, preflist, draft, stamp, self.me().clone()));
         drop(view);
-        let times = self.times(policy.timeout_ms);
-        self.coordinator().put(put, op, place, times, done);
+        coordinator.put(put, op, place, times, done);
     }
 
     fn put_keeping_deadline(

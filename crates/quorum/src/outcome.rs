@@ -182,13 +182,6 @@ impl QuorumError {
         QuorumError::new(kind, false, counted, false, Replicas::new())
     }
 
-    /// Of a put that was tried before, when nobody could say what came of it: it may have been applied whatever became of it
-    /// now.
-    pub fn after_an_unsure_try(self) -> QuorumError {
-        let counted = (self.got, self.needed);
-        QuorumError::new(self.kind, true, counted, true, self.replicas)
-    }
-
     /// The error of a put (`write`) or a get, worded.
     pub(crate) fn new(
         kind: ErrorKind,

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rkv_quorum::clock::Stamp;
+use rkv_quorum::clock::{Clock, Stamp};
 use rkv_quorum::outcome::{GetOutcome, PutOutcome, QuorumError};
 use rkv_quorum::put::Extent;
 use rkv_quorum::roster::Ask;
@@ -16,6 +16,7 @@ use rkv_wire::message::{Answer, RequestId};
 use smallvec::SmallVec;
 
 use super::asked::{Now, Place, Reply, Times};
+use super::plainly::Expectations;
 use super::translate::wire_id;
 use super::{ASK_BITS, MOST_REQUEST_BYTES, MOST_REQUESTS, SHARDS};
 use crate::engine::Done;
@@ -86,6 +87,8 @@ pub(super) struct Desk {
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) desks: BTreeMap<u64, Arc<Desk>>,
+    /// Those that need none.
+    pub(super) expected: Expectations,
     /// What they were brought.
     bytes: usize,
 }
@@ -97,7 +100,16 @@ impl Table {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.desks.len() < MOST_REQUESTS / SHARDS && self.bytes < MOST_REQUEST_BYTES / SHARDS
+        self.desks.len() + self.expected.len() < MOST_REQUESTS / SHARDS
+            && self.bytes + self.expected.bytes() < MOST_REQUEST_BYTES / SHARDS
+    }
+
+    /// The desk of this number; one that needed none gets it now.
+    pub(super) fn desk(&mut self, base: u64, me: &NodeName, clock: &Clock) -> Option<Arc<Desk>> {
+        if let Some(expected) = self.expected.take(base) {
+            self.insert(Arc::new(expected.into_desk(me, clock)));
+        }
+        self.desks.get(&base).cloned()
     }
 
     /// Whether it was there.
@@ -106,6 +118,14 @@ impl Table {
         self.bytes -= removed.as_ref().map_or(0, |desk| desk.bytes);
         removed.is_some()
     }
+}
+
+/// By what a request is counted when it has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    pub(super) op: Op,
+    pub(super) began: Now,
+    pub(super) is_sampled: bool,
 }
 
 /// To be told when no lock is held.
@@ -165,8 +185,21 @@ impl Desk {
     }
 
     pub(super) fn is_sampled(&self) -> bool {
-        (self.base >> ASK_BITS).is_multiple_of(SAMPLED)
+        is_sampled(self.base)
     }
+
+    pub(super) fn counted(&self) -> Counted {
+        Counted {
+            op: self.op,
+            began: self.began,
+            is_sampled: self.is_sampled(),
+        }
+    }
+}
+
+/// Whether the request of this number is one of those that are timed.
+pub(super) fn is_sampled(base: u64) -> bool {
+    (base >> ASK_BITS).is_multiple_of(SAMPLED)
 }
 
 impl Machine {
@@ -180,11 +213,12 @@ impl Machine {
 }
 
 impl Request {
-    pub(super) fn next_tick_ms(&self, desk: &Desk) -> u64 {
+    /// `due_ms` is what was said last.
+    pub(super) fn next_tick_ms(&self, due_ms: u64) -> u64 {
         match &self.machine {
             Machine::Put(put) => put.machine.next_tick_ms().unwrap_or(u64::MAX),
             Machine::Get(get) => get.machine.next_tick_ms().unwrap_or(u64::MAX),
-            Machine::Ask { .. } => desk.due_ms.load(Ordering::Acquire),
+            Machine::Ask { .. } => due_ms,
         }
     }
 }
@@ -213,6 +247,6 @@ pub(super) fn pop(inbox: &Mutex<VecDeque<Event>>) -> Option<Event> {
 }
 
 /// One more than the highest number of these asks.
-pub(super) fn asks(asked: &[(NodeName, Ask)]) -> u32 {
-    asked.iter().map(|(_, ask)| ask.0 + 1).max().unwrap_or(0)
+pub(super) fn asks(asked: impl Iterator<Item = Ask>) -> u32 {
+    asked.map(|ask| ask.0 + 1).max().unwrap_or(0)
 }

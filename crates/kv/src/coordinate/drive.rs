@@ -89,7 +89,7 @@ impl Coordinator {
             }
         };
         if begins {
-            request.asked_at_once = asks(&request.asked);
+            request.asked_at_once = asks(request.asked.iter().map(|(_, ask)| *ask));
         }
         is_over
     }

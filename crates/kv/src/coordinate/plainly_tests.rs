@@ -1,23 +1,21 @@
-//! Writes that wait for a disk which takes its time.
+//! Puts that go as everybody expects until something else happens, and some that wait for a disk which takes its time.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_cluster::keeper::Outward as _;
-use rkv_quorum::outcome::PutOutcome;
 use rkv_quorum::policy::PutOptions;
 use rkv_ring::Epoch;
 use rkv_storage::memory::Memory;
 use rkv_storage::store::Snapshot;
 use rkv_storage::{Backend, Batch, Done, Error, Job, Scan, Stats, Store};
+use rkv_wire::message::Answer;
 
-use super::MOST_BEGUN;
-use crate::alone::{engine_over, ring};
+use super::*;
+use crate::alone::{engine, engine_over, of_three, ring};
 use crate::coordinate::MOST_REQUESTS;
-use crate::{Engine, KvError, Write};
+use crate::{Engine, Write};
 
 /// A disk on which nothing lands before it is told to.
 #[derive(Default)]
@@ -115,28 +113,11 @@ fn a_write_is_told_when_it_has_landed() {
     for told in &told {
         assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
     }
-    assert_eq!(
-        (engine.in_flight(), engine.coordinator().in_flight()),
-        (3, 0)
-    );
+    assert_eq!(engine.in_flight(), 3);
     disk.land(&Ok(()));
     for told in told {
         let put = told.try_recv().unwrap().unwrap();
         assert_eq!(put.replicas.len(), 3, "each place is this node's");
-    }
-    assert_eq!(engine.in_flight(), 0);
-}
-
-#[test]
-fn numbers_begin_again_before_they_outgrow_an_id() {
-    // Lost without it: after some days of writes none is acknowledged any more.
-    let disk = Arc::new(SlowDisk::default());
-    let engine = engine_over(&ring(), disk.clone());
-    engine.lones().table.lock().begun = MOST_BEGUN - 2;
-    let told: Vec<Told> = (0..4_u8).map(|key| put(&engine, &[key], LONG_MS)).collect();
-    disk.land(&Ok(()));
-    for told in told {
-        assert!(told.try_recv().unwrap().is_ok());
     }
     assert_eq!(engine.in_flight(), 0);
 }
@@ -217,5 +198,81 @@ fn a_disk_that_never_answers_is_not_waited_for() {
     assert_eq!(patient.try_recv(), Err(TryRecvError::Empty));
     disk.land(&Ok(()));
     assert!(patient.try_recv().unwrap().is_ok());
+    assert_eq!(engine.in_flight(), 0);
+}
+
+/// The engine of `a` with `b` and `c` up, who hear nothing and say what the test says; and the number of its next request.
+fn among_three() -> (Arc<Engine>, u64) {
+    let engine = engine(&of_three());
+    engine.suspect(&"b".into(), true);
+    engine.suspect(&"c".into(), true);
+    let base = engine.coordinator().fresh_id().0 + (1 << ASK_BITS);
+    (engine, base)
+}
+
+/// `node` answers; `a`, `b` and `c` are asked in the order of the row.
+fn says(engine: &Engine, base: u64, node: &str, answer: Answer) {
+    let view = engine.view();
+    let mut row = view.ring().rows[0].iter();
+    let at = row.position(|it| it.as_str() == node).expect("an owner");
+    let id = wire_id(base, Ask(at as u32 + 1));
+    let now = Now::at_us(engine.now_us());
+    let coordinator = engine.coordinator();
+    coordinator.answered(id, &node.into(), answer, Bytes::new(), now);
+}
+
+#[test]
+fn it_is_told_by_two_and_lingers_for_the_third() {
+    // Lost without it: a put is told by one copy, or twice, or is never forgotten.
+    let (engine, base) = among_three();
+    let told = put(&engine, b"k", LONG_MS);
+    assert_eq!(told.try_recv(), Err(TryRecvError::Empty), "a alone");
+    says(&engine, base, "b", Answer::Stored);
+    says(&engine, base, "b", Answer::Stored);
+    assert_eq!(told.try_recv().unwrap().unwrap().replicas.len(), 2);
+    assert_eq!(engine.in_flight(), 1);
+    says(&engine, base, "c", Answer::Stored);
+    assert_eq!(engine.in_flight(), 0);
+    assert_eq!(told.try_recv(), Err(TryRecvError::Disconnected));
+    assert!(engine.coordinator().desks().is_empty());
+}
+
+#[test]
+fn whatever_else_happens_happens_to_a_request_like_any_other() {
+    // Lost without it: a put whose owner refuses, is lost, or says nothing is never told, or leaves nobody a hint.
+    let (engine, base) = among_three();
+    let told = put(&engine, b"k", LONG_MS);
+    let failed = Answer::Failed {
+        text: "no".to_owned(),
+        maybe_applied: false,
+    };
+    says(&engine, base, "b", failed);
+    assert_eq!(engine.coordinator().desks().len(), 1);
+    says(&engine, base, "c", Answer::Stored);
+    assert!(told.try_recv().unwrap().is_ok());
+    assert_eq!(engine.in_flight(), 0, "b has its hint");
+
+    let (engine, base) = among_three();
+    let told = put(&engine, b"k", LONG_MS);
+    says(&engine, base, "c", Answer::Stored);
+    assert!(told.try_recv().unwrap().is_ok());
+    let coordinator = engine.coordinator();
+    coordinator.node_lost(&"c".into(), &[], engine.now_ms());
+    assert_eq!(
+        (engine.in_flight(), coordinator.desks().len()),
+        (1, 0),
+        "it waits for b alone"
+    );
+    coordinator.node_lost(&"b".into(), &[], engine.now_ms());
+    assert_eq!(engine.in_flight(), 0);
+
+    let (engine, _) = among_three();
+    let told = put(&engine, b"k", LONG_MS);
+    let coordinator = engine.coordinator();
+    coordinator.tick(engine.now_ms() + LONG_MS - 1_000);
+    assert!(coordinator.desks().is_empty());
+    coordinator.tick(engine.now_ms() + LONG_MS);
+    let error = told.try_recv().unwrap().unwrap_err();
+    assert!(error.is_timeout() && error.was_maybe_applied(), "{error}");
     assert_eq!(engine.in_flight(), 0);
 }
