@@ -5,14 +5,15 @@
 //! hints, the comparison with its peers. What it must never do: answer for a place that the ring or a move does not
 //! give it, acknowledge in a session what the target lacks, or drop what the owners do not cover.
 //!
-//! In reading order: `event` all that can happen and all it may wish for · `commands` reads and writes · `writes` what
-//! follows when one has landed · `hints` what owners missed · `giving` and `forwarding` a move's source · `receiving`
+//! In reading order: `event` all that can happen and all it may wish for · `commands` reads and writes, `at_once` most of
+//! them · `writes` what follows when one has landed · `hints` what owners missed · `giving` and `forwarding` a move's source · `receiving`
 //! its target · `floors` what a flush means for it · `listing` the keys that it holds · `comparing` exchanges with peers ·
 //! `coming_back` a copy after a restart · `repair` one that serves · `shrinking` what has ended · `reaping` traces of what was deleted · `leaving` one out of
 //! the row · `ring_change` what a new ring means for it · `absorbing` another cluster's data ·
 //! `ids` whose request an answer is for · `step` in which steps of transfers it is.
 
 mod absorbing;
+mod at_once;
 mod backoff;
 mod coming_back;
 mod commands;
@@ -48,6 +49,7 @@ use crate::view::View;
 use crate::vnode::Vnode;
 
 pub use absorbing::Lift;
+pub(crate) use commands::Looking;
 pub use event::{Asked, Cx, Effect, Event, QuietAt, ReplyTo};
 pub use ids::{Ids, asking_copy};
 pub use step::Step;
@@ -81,7 +83,6 @@ pub struct Actor {
     then: VecDeque<(u64, Then)>,
     /// Writes that failed so far.
     failures: u64,
-    last_write_ms: u64,
     /// Answers that wait for the target of a move.
     gated: Vec<Gated>,
     /// The session in which the copy moved last, and the last forward that its target said to have.
@@ -129,7 +130,6 @@ impl Actor {
             vnode,
             then: VecDeque::new(),
             failures: 0,
-            last_write_ms: 0,
             gated: Vec::new(),
             handed_over: None,
             relays: BTreeMap::new(),
@@ -190,9 +190,8 @@ impl Actor {
         self.holding.newest().max(lost)
     }
 
-    /// Whether a read, and where no disk is waited for a write, is answered in the step that takes it: the copy serves by
-    /// itself, and moves nowhere.
-    pub fn answers_at_once(&self, view: &View) -> bool {
+    /// Whether its answers wait for no other node: it moves nowhere.
+    pub fn serves_by_itself(&self, view: &View) -> bool {
         matches!(self.phase, Phase::Serving)
             && !self.absorbing
             && self.giving.out.is_none()

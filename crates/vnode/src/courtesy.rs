@@ -13,8 +13,6 @@ use parking_lot::Mutex;
 
 /// For so long after a request more are expected.
 const CALM_MS: u64 = 100;
-/// How exactly the last request is remembered: what all threads write to is written seldom.
-const GRAIN_MS: u64 = 20;
 /// One part in so many of the time, while requests come. A page costs some six times what its source's step takes:
 /// encoding, system calls and the target's merge come on top. So this is about a tenth of a core.
 const PART: u64 = 64;
@@ -32,7 +30,9 @@ const PAGE_PART: usize = 6;
 /// The time that moves may take.
 #[derive(Debug, Default)]
 pub struct Courtesy {
-    /// When a request came last, give or take [`GRAIN_MS`].
+    /// Whether a request came since that was looked at. What all threads write to is written seldom.
+    is_asked: AtomicBool,
+    /// When it was seen last that one had.
     asked_ms: AtomicU64,
     /// Whether somebody was told to wait.
     has_put_off: AtomicBool,
@@ -52,14 +52,18 @@ struct Purse {
 
 impl Courtesy {
     /// A request came.
-    pub fn asked(&self, now_ms: u64) {
-        if now_ms.saturating_sub(self.asked_ms.load(Ordering::Relaxed)) >= GRAIN_MS {
-            self.asked_ms.store(now_ms, Ordering::Relaxed);
+    pub fn asked(&self) {
+        if !self.is_asked.load(Ordering::Relaxed) {
+            self.is_asked.store(true, Ordering::Relaxed);
         }
     }
 
     /// Whether requests come.
     pub fn is_asked(&self, now_ms: u64) -> bool {
+        if self.is_asked.load(Ordering::Relaxed) {
+            self.is_asked.store(false, Ordering::Relaxed);
+            self.asked_ms.store(now_ms, Ordering::Relaxed);
+        }
         now_ms.saturating_sub(self.asked_ms.load(Ordering::Relaxed)) < CALM_MS
     }
 
@@ -131,7 +135,7 @@ mod tests {
         let (mut steps, mut most) = (0, 0);
         for now_ms in 5_000..15_000 {
             if request_each_ms.is_some_and(|each| now_ms % each == 0) {
-                courtesy.asked(now_ms);
+                courtesy.asked();
             }
             let mut at_once = 0;
             while at_once < 10 && courtesy.allows(now_ms) {
@@ -161,9 +165,9 @@ mod tests {
     #[test]
     fn one_page_goes_before_its_price_is_known() {
         let courtesy = Courtesy::default();
-        courtesy.asked(1_000);
+        courtesy.asked();
         courtesy.spend(1_000, 1);
-        courtesy.asked(1_100);
+        courtesy.asked();
         assert!(
             courtesy.allows(1_100) && courtesy.allows(1_100),
             "none was sent"
@@ -180,11 +184,11 @@ mod tests {
     #[test]
     fn what_is_owed_is_bounded() {
         let courtesy = Courtesy::default();
-        courtesy.asked(1_000);
+        courtesy.asked();
         courtesy.spend(1_000, 10_000_000);
         assert!(!courtesy.allows(1_000) && courtesy.take_put_off());
         assert!(!courtesy.take_put_off());
-        courtesy.asked(1_130);
+        courtesy.asked();
         assert!(courtesy.allows(1_130), "it is paid within 130 ms");
     }
 }

@@ -378,6 +378,26 @@ impl Holding {
         token
     }
 
+    /// The same of one write into a store that is memory: it has landed when this returns.
+    pub fn write_at_once(
+        &mut self,
+        store: &dyn Store,
+        vnode: &dyn Vnode,
+        write: Write,
+    ) -> Result<(), Error> {
+        self.last_token += 1;
+        self.recount(store, vnode, &write);
+        let Write { key, value, .. } = write;
+        let mut batch = Batch::default();
+        match value {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        }
+        let applied = store.apply(&batch);
+        self.ended(store, vnode, &applied);
+        applied
+    }
+
     fn recount(&mut self, store: &dyn Store, vnode: &dyn Vnode, write: &Write) {
         match StoreKey::space_of(&write.key) {
             Some(Space::Data) => self.recount_entry(store, vnode, write),
@@ -461,6 +481,10 @@ impl Holding {
             }
         }
         self.drops.remove(&token);
+        self.ended(store, vnode, result);
+    }
+
+    fn ended(&mut self, store: &dyn Store, vnode: &dyn Vnode, result: &Result<(), Error>) {
         if result.is_err() {
             self.miscounted = true;
             // What was to be deleted may be there.

@@ -188,6 +188,11 @@ impl Host {
         let Some(desk) = self.desk(CopyId { service, partition }) else {
             return Some((no_such_service(service), Bytes::new()));
         };
+        let fence = (route.ring, route.role);
+        let (command, body) = match self.answer_at_once(desk, fence, command, body) {
+            Ok(answered) => return Some(answered),
+            Err(asked) => asked,
+        };
         let event = Event::Command(Asked {
             to: ReplyTo::Local(route.id),
             role: route.role,
@@ -213,18 +218,8 @@ impl Host {
     ) -> Option<(Answer, Bytes)> {
         let service = route.service;
         let desk = self.desk(CopyId { service, partition })?;
-        let is_read = matches!(command, Command::Get { .. });
-        if !is_read && !self.store.is_volatile() {
-            return None;
-        }
-        let mut event = Some(Event::Command(Asked {
-            to: ReplyTo::Here,
-            role: route.role,
-            command,
-            body,
-            within_ms: route.within_ms,
-        }));
-        self.run_at_once(desk, route.ring, &mut event)
+        let fence = (route.ring, route.role);
+        self.answer_at_once(desk, fence, command, body).ok()
     }
 
     /// Whether entries that a node brings, in this life of its folder, may be merged: a member's, and those of one who was removed

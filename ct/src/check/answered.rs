@@ -163,6 +163,6 @@ fn answers(owner: &SimNode, ring: RingId, partition: Partition) -> bool {
     };
     let view = running.engine.view();
     let host = running.engine.host();
-    let answers = host.inspect(copy, |_, actor| actor.answers_at_once(&view));
+    let answers = host.inspect(copy, |_, actor| actor.serves_by_itself(&view));
     view.id() == ring && answers == Some(true)
 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use rkv_ring::NodeName;
-use rkv_storage::Error;
+use rkv_storage::{Error, Store};
 use rkv_wire::message::{Answer, Command, Role};
 
 use super::forwarding::Gate;
@@ -14,7 +14,26 @@ use super::{Actor, Asked, Cx, Effect, ReplyTo};
 use crate::fault::Fault;
 use crate::holding::Write;
 use crate::phase::Phase;
+use crate::view::View;
 use crate::vnode::{Context, Decision};
+
+/// What a service is shown of the world.
+#[derive(Clone, Copy)]
+pub(crate) struct Looking<'a> {
+    pub(crate) view: &'a View,
+    pub(crate) store: &'a dyn Store,
+    pub(crate) wall_ms: u64,
+}
+
+impl<'a> Looking<'a> {
+    fn of(cx: &Cx<'a>) -> Looking<'a> {
+        Looking {
+            view: cx.view,
+            store: cx.store,
+            wall_ms: cx.wall_ms,
+        }
+    }
+}
 
 impl Actor {
     pub(super) fn command(&mut self, cx: &Cx<'_>, asked: Asked, effects: &mut Vec<Effect>) {
@@ -97,7 +116,7 @@ impl Actor {
         let counts = !matches!(self.phase, Phase::CatchingUp { .. })
             || role != Role::Owner
             || cx.settings.fault == Fault::EmptiedCopyVotes;
-        match self.ask_service(cx, command, body) {
+        match self.ask_service(Looking::of(cx), command, body) {
             Decision::Write {
                 key,
                 value,
@@ -131,15 +150,24 @@ impl Actor {
         }
     }
 
-    fn ask_service(&mut self, cx: &Cx<'_>, command: Command, body: Bytes) -> Decision {
+    pub(super) fn ask_service(
+        &mut self,
+        looking: Looking<'_>,
+        command: Command,
+        body: Bytes,
+    ) -> Decision {
+        let Looking {
+            view,
+            store,
+            wall_ms,
+        } = looking;
         let holding = &self.holding;
-        let held = |key: &Bytes| holding.get(cx.store, key);
-        let look =
-            |key: &Bytes, see: &mut dyn FnMut(Option<&[u8]>)| holding.look(cx.store, key, see);
+        let held = |key: &Bytes| holding.get(store, key);
+        let look = |key: &Bytes, see: &mut dyn FnMut(Option<&[u8]>)| holding.look(store, key, see);
         let context = Context {
-            node: cx.view.me(),
+            node: view.me(),
             partition: self.id.partition,
-            wall_ms: cx.wall_ms,
+            wall_ms,
             floor: self.floor(),
             floors: self.holding.floors(),
             reaped: self.reaped,
@@ -165,7 +193,6 @@ impl Actor {
                 Err(error) => return answer(due.to, failed(&error), effects),
             }
         }
-        self.last_write_ms = cx.now_ms;
         let value = write.value.as_ref();
         let gate = value.and_then(|value| self.forward(&write.key, value, effects));
         let gate = gate.or_else(|| self.gate_without_session());

@@ -15,8 +15,6 @@ use crate::view::View;
 /// To whom an answer goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplyTo {
-    /// Whoever runs the step, and takes the answer from what came of it.
-    Here,
     /// A request of this node.
     Local(RequestId),
     /// A request of another.

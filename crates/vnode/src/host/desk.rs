@@ -12,11 +12,11 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use rkv_ring::{NodeName, Partition, RingId};
 use rkv_storage::{Awaited, Ended, Error, Job, Listener};
-use rkv_wire::message::{Answer, CopyId, Message, RequestId, ServiceId};
+use rkv_wire::message::{Answer, Command, CopyId, Message, RequestId, Role, ServiceId};
 use smallvec::SmallVec;
 
 use super::{Host, Upward};
-use crate::actor::{Actor, Asked, Cx, Effect, Event, ReplyTo};
+use crate::actor::{Actor, Asked, Cx, Effect, Event, Looking, ReplyTo};
 use crate::holding::MAILBOX;
 use crate::phase::Phase;
 use crate::view::View;
@@ -117,8 +117,6 @@ pub(super) struct Running {
 /// What came of a step, to be handed on when no lock is held.
 #[derive(Default)]
 pub(super) struct Outbox {
-    /// The answer to whoever runs the step.
-    here: Option<(Answer, Bytes)>,
     answers: SmallVec<[(ReplyTo, Answer, Bytes); 1]>,
     ready: Vec<(Partition, u32, NodeName)>,
     broken: Vec<(Partition, u32)>,
@@ -130,10 +128,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     fn answer(&mut self, to: ReplyTo, answer: Answer, body: Bytes) {
-        match to {
-            ReplyTo::Here => self.here = Some((answer, body)),
-            to => self.answers.push((to, answer, body)),
-        }
+        self.answers.push((to, answer, body));
     }
 
     /// Whether there is nothing to hand on.
@@ -276,33 +271,45 @@ impl Host {
         self.note_restless(desk, &actor);
     }
 
-    /// Runs a command that waits for no disk, and whose answer is there when that ends: nobody is with the actor, no other node
-    /// is waited for, and the ring is the one that it came by. `None`: that is not so, and nothing has happened.
-    pub(super) fn run_at_once(
+    /// The answer to a command that nothing stands in the way of: nobody is with the actor, and the ring is the one that it
+    /// came by. Otherwise the command is given back, and nothing has happened.
+    pub(super) fn answer_at_once(
         &self,
         desk: &Desk,
-        ring: RingId,
-        command: &mut Option<Event>,
-    ) -> Option<(Answer, Bytes)> {
-        let mut actor = desk.actor.try_lock()?;
-        let view = self.view.load();
-        let is_current = view.id() == ring && actor.answers_at_once(&view);
-        if !is_current || !desk.mailbox.lock().is_empty() {
-            return None;
+        (ring, role): (RingId, Role),
+        command: Command,
+        body: Bytes,
+    ) -> Result<(Answer, Bytes), (Command, Bytes)> {
+        let Some(mut actor) = desk.actor.try_lock() else {
+            return Err((command, body));
+        };
+        let (view, store) = (self.view.load(), &*self.store);
+        let is_at_once = role == Role::Owner
+            && view.id() == ring
+            && actor.answers_at_once(&view, store, &command)
+            && desk.mailbox.lock().is_empty()
+            && !self.is_broken();
+        if !is_at_once {
+            return Err((command, body));
         }
-        let mut outbox = Outbox::default();
-        // Before what others leave meanwhile: that might begin a move, and the answer would wait for it.
-        self.run(&view, &mut actor, command, &mut outbox);
-        let answered = outbox.here.take();
+        self.budget.courtesy.asked();
+        let _step = UnderWay {
+            is_broken: &self.is_broken,
+        };
+        let looking = Looking {
+            view: &view,
+            store,
+            wall_ms: self.world.wall_ms(),
+        };
+        let answered = actor.answer_at_once(looking, command, body);
         self.note_restless(desk, &actor);
         drop(actor);
-        self.serve_left(desk, &mut outbox);
-        self.hand_on(outbox);
-        debug_assert!(
-            answered.is_some() || self.is_broken(),
-            "a copy that serves by itself answers in the step"
-        );
-        answered
+        if !desk.mailbox.lock().is_empty() {
+            let mut outbox = Outbox::default();
+            self.serve_left(desk, &mut outbox);
+            self.hand_on(outbox);
+        }
+        Ok(answered)
     }
 
     fn note_restless(&self, desk: &Desk, actor: &Actor) {
@@ -369,7 +376,7 @@ impl Host {
         let is_command = matches!(event, Event::Command(_));
         let began_us = match event {
             Event::Command(_) => {
-                self.budget.courtesy.asked(now_ms);
+                self.budget.courtesy.asked();
                 None
             }
             Event::Landed { .. } | Event::View => None,
@@ -497,8 +504,6 @@ impl Host {
         let mut me = None;
         for (to, answer, body) in outbox.answers {
             match to {
-                // Whoever ran the step has taken it.
-                ReplyTo::Here => {}
                 ReplyTo::Local(id) => {
                     let me = me.get_or_insert_with(|| self.view.load().me().clone());
                     upward.answered(id, me, answer, body);

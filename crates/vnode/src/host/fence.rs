@@ -49,10 +49,15 @@ impl Host {
         let service = route.service;
         let partition = view.ring().partition_of(route.slot);
         let copy = CopyId { service, partition };
-        if self.desk(copy).is_none() {
+        let Some(desk) = self.desk(copy) else {
             let answer = no_such_service(service);
             return self.answer_afar(from, route.id, answer, Bytes::new());
-        }
+        };
+        let fence = (route.ring, route.role);
+        let (command, body) = match self.answer_at_once(desk, fence, command, body) {
+            Ok((answer, body)) => return self.answer_afar(from, route.id, answer, body),
+            Err(asked) => asked,
+        };
         let asked = Asked {
             to: ReplyTo::Remote(from.clone(), route.id),
             role: route.role,
