@@ -23,6 +23,7 @@ pub struct Row {
     preflist: Arc<Preflist>,
     /// Of each place that takes part: the number of the ask that its node is sent, which are 1, 2, 3, ...
     asks: SmallVec<[u8; 8]>,
+    nodes: u8,
 }
 
 impl Row {
@@ -33,16 +34,17 @@ impl Row {
             return None;
         }
         let mut asks: SmallVec<[u8; 8]> = SmallVec::new();
-        let mut last = 0;
+        let mut nodes = 0;
         for place in places {
             let mut known = places[..asks.len()].iter();
             let known = known.position(|earlier| earlier.node == place.node);
-            asks.push(known.map_or(last + 1, |at| asks[at]));
-            last = last.max(asks[asks.len() - 1]);
+            asks.push(known.map_or(nodes + 1, |at| asks[at]));
+            nodes += u8::from(known.is_none());
         }
         Some(Row {
             preflist: preflist.clone(),
             asks,
+            nodes,
         })
     }
 
@@ -63,12 +65,15 @@ impl Row {
     }
 
     fn nodes(&self) -> usize {
-        self.asks.iter().max().map_or(0, |last| usize::from(*last))
+        usize::from(self.nodes)
     }
 
-    fn places_of(&self, ask: Ask) -> usize {
-        let of_ask = |it: &&u8| Ask(u32::from(**it)) == ask;
-        self.asks.iter().filter(of_ask).count()
+    /// Who is sent this ask, and in how many places.
+    fn asked(&self, ask: Ask) -> Option<(&NodeName, usize)> {
+        let places = self.preflist.places.iter().zip(&self.asks);
+        let mut asked = places.filter(|(_, it)| u32::from(**it) == ask.0);
+        let (first, _) = asked.next()?;
+        Some((&first.node, 1 + asked.count()))
     }
 }
 
@@ -83,6 +88,8 @@ pub struct Plain {
     /// Asks that were answered, in that order.
     stored: SmallVec<[Ask; 4]>,
     tally: Tally,
+    /// The caller has its answer.
+    is_decided: bool,
 }
 
 impl Plain {
@@ -96,6 +103,7 @@ impl Plain {
             begun_ms,
             stored: SmallVec::new(),
             tally: Tally::default(),
+            is_decided: false,
         }
     }
 
@@ -133,16 +141,16 @@ impl Plain {
     /// `node` has stored what it was sent with `ask`: the caller's answer, if this decides it. It is decided once; of what is
     /// not awaited nothing counts.
     pub fn stored(&mut self, node: &NodeName, ask: Ask) -> Option<PutOutcome> {
-        let mut asks = self.row.asks();
-        if self.stored.contains(&ask) || !asks.any(|(to, it)| it == ask && to == node) {
+        let (asked, places) = self.row.asked(ask)?;
+        if asked != node || self.stored.contains(&ask) {
             return None;
         }
-        let was_enough = self.is_enough();
         self.stored.push(ask);
-        self.tally.count(Role::Owner, self.row.places_of(ask));
-        if was_enough || !self.is_enough() {
+        self.tally.count(Role::Owner, places);
+        if self.is_decided || !self.is_enough() {
             return None;
         }
+        self.is_decided = true;
         Some(PutOutcome {
             reason: FINISHED,
             stamp: self.stamp,
@@ -150,7 +158,7 @@ impl Plain {
         })
     }
 
-    /// Whether the caller has its answer.
+    /// Whether so many have stored it as are to.
     fn is_enough(&self) -> bool {
         self.tally.meets(&Tally {
             places: self.w(),
@@ -160,7 +168,7 @@ impl Plain {
     }
 
     fn replicas(&self) -> Replicas {
-        let Row { preflist, asks } = &self.row;
+        let Row { preflist, asks, .. } = &self.row;
         let places = preflist.places.iter().zip(asks);
         let stored = places.filter(|(_, ask)| self.stored.contains(&Ask(u32::from(**ask))));
         let results = stored.map(|(place, _)| ReplicaResult {
@@ -186,8 +194,7 @@ impl Plain {
         let mut done = Effects::new();
         put.step(begun_ms, Event::Begin, clock, &mut done);
         for ask in stored {
-            let asked = row.asks().find(|(_, it)| *it == ask);
-            if let Some((node, ask)) = asked {
+            if let Some((node, _)) = row.asked(ask) {
                 let (node, answer) = (node.clone(), Answer::Stored);
                 let event = Event::Answer { node, ask, answer };
                 put.step(begun_ms, event, clock, &mut done);

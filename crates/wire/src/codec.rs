@@ -188,20 +188,23 @@ impl Frame {
     }
 
     /// Its message. Body and key go on sharing the receive buffer, so whoever keeps a small one for long copies it.
+    #[inline]
     pub fn into_message(mut self) -> Result<Envelope, FrameError> {
         let header = self.bytes.split_to(self.header);
-        let mut envelope: Envelope = match self.kind {
-            Kind::Message => read_header(&header)?,
-            Kind::Plain => plain::read(&header).ok_or(FrameError::Plain)?,
-            Kind::Handshake | Kind::Beat => return Err(FrameError::OutOfPlace(self.kind)),
+        let mut read = match self.kind {
+            Kind::Message => read_header(&header),
+            Kind::Plain => plain::read(&header).ok_or(FrameError::Plain),
+            Kind::Handshake | Kind::Beat => Err(FrameError::OutOfPlace(self.kind)),
         };
-        if !self.bytes.is_empty() {
-            if envelope.message.body().is_none() {
+        if let Ok(Envelope { message, .. }) = &mut read
+            && !self.bytes.is_empty()
+        {
+            if message.body().is_none() {
                 return Err(FrameError::StrayBody);
             }
-            envelope.message.set_body(self.bytes);
+            message.set_body(self.bytes);
         }
-        Ok(envelope)
+        read
     }
 }
 

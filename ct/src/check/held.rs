@@ -22,7 +22,8 @@ use crate::sim::node::SimNode;
 const EVERY_MS: u64 = 200;
 /// What was written so shortly before a power cut may not be synced: the interval, and a disk's delay.
 const UNSYNCED_MS: u64 = 150;
-/// A disk that forgot everything is refilled, and what hints it held are made up for among the owners, within this.
+/// A disk that forgot everything is refilled, and what hints it held are made up for among the owners, within this; or later,
+/// where what it held lies on one other disk alone still.
 const REFILLED_MS: u64 = 6_000;
 
 /// Looks for acknowledged writes on all disks.
@@ -128,8 +129,11 @@ impl Held {
         newest
     }
 
-    /// A disk that forgot counts again when none of its copies catches up any more.
-    fn note_refilled(&mut self, nodes: &[SimNode]) {
+    /// A disk that forgot counts again when none of its copies catches up any more, and nothing is left that it and one other held.
+    fn note_refilled(&mut self, nodes: &[SimNode], lies_on_one: bool) {
+        if lies_on_one {
+            return;
+        }
         let now_ms = self.now_ms;
         let is_refilled = |name: &NodeName| {
             let node = nodes.iter().find(|node| node.name == *name);
@@ -158,13 +162,9 @@ impl Held {
         if self.excused || !self.is_due(now_ms) {
             return Ok(());
         }
-        self.note_refilled(nodes);
         self.looked_ms = now_ms;
         let newest = self.newest_kept(history, gone);
-        if newest.is_empty() {
-            return Ok(());
-        }
-        let mut found: BTreeMap<Bytes, Stamp> = BTreeMap::new();
+        let mut found: BTreeMap<Bytes, BTreeMap<&NodeName, Stamp>> = BTreeMap::new();
         for node in nodes.iter().filter(|node| !node.left) {
             for (key, entry) in node.disk.entries() {
                 let (key, entry) = match StoreKey::space_of(&key) {
@@ -177,18 +177,28 @@ impl Held {
                 };
                 let version = entry.and_then(|entry| Version::peek(&entry).ok());
                 if let Some(stamp) = version.and_then(|version| version.stamp()) {
-                    let best = found.entry(key).or_insert(stamp);
+                    let here = found.entry(key).or_default();
+                    let best = here.entry(&node.name).or_insert(stamp);
                     *best = (*best).max(stamp);
                 }
             }
         }
+        let mut lies_on_one = false;
         for (key, stamp) in newest {
-            if found.get(&store_key(key)).is_none_or(|held| *held < stamp) {
-                return Err(format!(
-                    "{key} at {stamp} was acknowledged and is on no disk"
-                ));
+            let held = found.get(&store_key(key)).into_iter().flatten();
+            let mut holders = held.filter(|(_, held)| **held >= stamp);
+            match (holders.next(), holders.next()) {
+                (None, _) => {
+                    return Err(format!(
+                        "{key} at {stamp} was acknowledged and is on no disk"
+                    ));
+                }
+                // What a node acknowledged alone, and still has alone, is looked at when it crashes.
+                (Some((only, _)), None) => lies_on_one |= !key.starts_with(&format!("{only}-")),
+                _ => {}
             }
         }
+        self.note_refilled(nodes, lies_on_one);
         Ok(())
     }
 }

@@ -48,7 +48,11 @@ impl Ahead {
         if let Some(known) = self.requests.pop_front() {
             return Ok(Some(known));
         }
-        let Some(request) = parser.next(input)? else {
+        let next = match input.is_empty() {
+            true => None,
+            false => parser.next(input)?,
+        };
+        let Some(request) = next else {
             // A connection that waits keeps no memory for it.
             self.requests = VecDeque::new();
             return Ok(None);
