@@ -26,6 +26,7 @@ fn what_went_on_to_the_target_may_have_been_applied() {
         "{alone:?}"
     );
     two.trial.faults("a").set(None);
+    assert_eq!(two.totals("a").entries, 0, "nor is it counted");
 
     two.trial.adopt(two.joined.clone());
     while !two.is_ready() {

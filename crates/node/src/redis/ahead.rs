@@ -48,11 +48,7 @@ impl Ahead {
         if let Some(known) = self.requests.pop_front() {
             return Ok(Some(known));
         }
-        let next = match input.is_empty() {
-            true => None,
-            false => parser.next(input)?,
-        };
-        let Some(request) = next else {
+        let Some(request) = parser.next(input)? else {
             // A connection that waits keeps no memory for it.
             self.requests = VecDeque::new();
             return Ok(None);
