@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use rkv_kv::Bounds;
 use rkv_quorum::policy::Defaults;
 use rkv_ring::{Addresses, NodeName, PartitionCount};
-use rkv_server::{Node, Settings, Switches};
+use rkv_server::{Node, Settings, Switches, before_sleep};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -46,6 +46,7 @@ fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let built = builder
         .enable_all()
+        .on_thread_park(before_sleep::let_others_go)
         .worker_threads(threads)
         .thread_name(name)
         .build();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rkv_resp::command::{by_text, find};
 use rkv_resp::{Command, CommandError, Name, ProtocolError, Reply, Request, RequestParser};
-use rkv_server::moment;
+use rkv_server::{before_sleep, moment};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -468,8 +468,10 @@ impl Connection {
         if is_owed {
             self.arriving.begin(Instant::now());
         }
-        self.habits.came(self.pipeline.counted.commands);
-        if self.pipeline.counted.commands > 0 {
+        let commands = self.pipeline.counted.commands;
+        self.habits.came(commands);
+        before_sleep::requests_came(usize::try_from(commands).unwrap_or(usize::MAX));
+        if commands > 0 {
             let mut shown = self.admitted.client.shown.lock();
             shown.last = self.pipeline.now();
             shown.command = self.command;
