@@ -63,6 +63,8 @@ pub(super) struct Connection {
     /// The replies that the socket does not take.
     leaving: Pace,
     habits: Habits,
+    /// When it had a turn with requests last, by the count of its thread.
+    last_turn: u64,
 }
 
 /// How a turn ended.
@@ -109,6 +111,7 @@ impl Connection {
             arriving: Pace::default(),
             leaving: Pace::default(),
             habits: Habits::default(),
+            last_turn: 0,
         }
     }
 
@@ -470,8 +473,9 @@ impl Connection {
         }
         let commands = self.pipeline.counted.commands;
         self.habits.came(commands);
-        before_sleep::requests_came(usize::try_from(commands).unwrap_or(usize::MAX));
         if commands > 0 {
+            let requests = usize::try_from(commands).unwrap_or(usize::MAX);
+            before_sleep::client_has_a_turn(&mut self.last_turn, requests);
             let mut shown = self.admitted.client.shown.lock();
             shown.last = self.pipeline.now();
             shown.command = self.command;
