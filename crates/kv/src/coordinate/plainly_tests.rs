@@ -1,6 +1,7 @@
 //! Puts that go as everybody expects until something else happens, and some that wait for a disk which takes its time.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use parking_lot::Mutex;
@@ -275,4 +276,70 @@ fn whatever_else_happens_happens_to_a_request_like_any_other() {
     let error = told.try_recv().unwrap().unwrap_err();
     assert!(error.is_timeout() && error.was_maybe_applied(), "{error}");
     assert_eq!(engine.in_flight(), 0);
+}
+
+/// What is done to a put at the same time by threads of their own, each when the put is known.
+type Deed = fn(&Engine, u64);
+
+fn b_stores(engine: &Engine, base: u64) {
+    says(engine, base, "b", Answer::Stored);
+}
+
+fn c_stores(engine: &Engine, base: u64) {
+    says(engine, base, "c", Answer::Stored);
+}
+
+fn c_refuses(engine: &Engine, base: u64) {
+    let text = "no".to_owned();
+    let maybe_applied = false;
+    let failed = Answer::Failed {
+        text,
+        maybe_applied,
+    };
+    says(engine, base, "c", failed);
+}
+
+fn c_is_lost(engine: &Engine, _: u64) {
+    let coordinator = engine.coordinator();
+    coordinator.node_lost(&"c".into(), &[], engine.now_ms());
+}
+
+fn it_is_late(engine: &Engine, _: u64) {
+    engine.coordinator().tick(engine.now_ms() + LONG_MS);
+}
+
+#[test]
+fn threads_that_meet_at_one_put_tell_it_once() {
+    // Lost without it: an answer that comes while the put is still being sent, or becomes a machine, is counted twice or by
+    // nobody.
+    const ROUNDS: usize = 200;
+    let meetings: [&[Deed]; 6] = [
+        &[b_stores, c_stores],
+        &[b_stores, b_stores, c_stores],
+        &[b_stores, c_refuses],
+        &[b_stores, c_is_lost],
+        &[b_stores, c_stores, c_is_lost],
+        &[b_stores, c_stores, it_is_late],
+    ];
+    for deeds in meetings.into_iter().cycle().take(ROUNDS * meetings.len()) {
+        let (engine, base) = among_three();
+        let is_sent = AtomicBool::new(false);
+        let told = std::thread::scope(|scope| {
+            for deed in deeds {
+                let (engine, is_sent) = (&engine, &is_sent);
+                scope.spawn(move || {
+                    while engine.in_flight() == 0 && !is_sent.load(Ordering::Acquire) {
+                        std::hint::spin_loop();
+                    }
+                    deed(engine, base);
+                });
+            }
+            let told = put(&engine, b"k", LONG_MS);
+            is_sent.store(true, Ordering::Release);
+            told
+        });
+        assert!(told.recv().is_ok(), "somebody tells it");
+        assert_eq!(told.recv().unwrap_err(), mpsc::RecvError, "once");
+        assert_eq!(engine.in_flight(), 0);
+    }
 }
