@@ -59,6 +59,7 @@ pub fn run(plan: &Plan) -> Result<Finished, BenchError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(plan.threads)
         .thread_name("bench")
+        .on_thread_park(rkv_client::let_others_go)
         .enable_all()
         .build()?;
     let mut bench = Bench::open(plan, &runtime)?;

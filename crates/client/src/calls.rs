@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_ring::{ClusterId, NodeName, RingId};
+use rkv_wire::before_sleep;
 use rkv_wire::handshake::PeerInfo;
 use rkv_wire::message::{Envelope, Message, RequestId};
 use rkv_wire::request::{Reply, Request};
@@ -183,6 +184,13 @@ impl Calls {
 }
 
 impl Handler for Calls {
+    fn messages(&self, from: &PeerInfo, envelopes: &mut Vec<Envelope>) {
+        before_sleep::came(envelopes.len());
+        for envelope in envelopes.drain(..) {
+            self.message(from, envelope);
+        }
+    }
+
     fn message(&self, from: &PeerInfo, envelope: Envelope) {
         let Message::Reply {
             id,

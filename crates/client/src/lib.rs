@@ -69,6 +69,19 @@
 //! rkv-client = { version = "0.1", features = ["test-cluster"] }
 //! ```
 //!
+//! # Threads
+//!
+//! Where nodes share the machine with a program of many calls at a time, its runtime does well to let the nodes go first
+//! before it sleeps: their answers are then taken together, and so is what is asked next.
+//!
+//! ```
+//! let runtime = tokio::runtime::Builder::new_multi_thread()
+//!     .enable_all()
+//!     .on_thread_park(rkv_client::let_others_go)
+//!     .build();
+//! # drop(runtime);
+//! ```
+//!
 //! # Tracing
 //!
 //! Each operation is a [`tracing`] span `rkv` at level debug, with `op`, `key_bytes`, `value_bytes`, `tries`, `node` and
@@ -105,6 +118,8 @@ pub use rkv_quorum::outcome::{ReplicaResult as Replica, ResultWord};
 pub use rkv_quorum::tally::Role;
 #[doc(inline)]
 pub use rkv_ring::{NodeName, Partition};
+#[doc(inline)]
+pub use rkv_wire::before_sleep::let_others_go;
 pub use service::{Located, Service};
 #[cfg(feature = "test-cluster")]
 pub use test_cluster::TestCluster;

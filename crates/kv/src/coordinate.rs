@@ -6,7 +6,7 @@
 //! delivery that a second request could wait for.
 //!
 //! Beside this file: `asked` what may be asked · `desk` one request under way · `drive` what its machine wishes for ·
-//! `plainly` most puts, which need neither · `translate` between that and the wire.
+//! `plainly` most puts and gets, which need neither · `translate` between that and the wire.
 
 mod asked;
 mod desk;
@@ -23,6 +23,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rkv_quorum::clock::Clock;
 use rkv_quorum::outcome::{ErrorKind, GetOutcome, PutOutcome, QuorumError};
+use rkv_quorum::plain::PlainGet;
 use rkv_quorum::roster::Ask;
 use rkv_quorum::{get, put};
 use rkv_ring::NodeName;
@@ -92,16 +93,36 @@ impl Coordinator {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// The get as it is to begin: it spares owners while at least `many` other requests are under way.
-    pub fn sparing(&self, get: get::Get, many: usize, now_ms: u64) -> get::Get {
-        if self.in_flight() < many {
+    /// Whose turn it is, if a get that begins now is to spare owners: while at least `many` other requests are under way.
+    pub fn turn_to_spare(&self, many: usize) -> Option<usize> {
+        let spares = self.in_flight() >= many;
+        spares.then(|| self.next.load(Ordering::Relaxed) as usize)
+    }
+
+    /// The get as it is to begin if it spares owners in this turn.
+    pub fn sparing(&self, get: get::Get, turn: Option<usize>, now_ms: u64) -> get::Get {
+        let Some(turn) = turn else {
             return get;
-        }
-        let turn = self.next.load(Ordering::Relaxed) as usize;
+        };
         let slow = self.slow.load();
         get.sparing(&self.me, turn, |node| {
             slow.get(node).is_some_and(|until_ms| now_ms < *until_ms)
         })
+    }
+
+    /// The same of a get that goes as everybody expects; none while an owner is slow.
+    pub fn sparing_plainly(
+        &self,
+        get: PlainGet,
+        turn: Option<usize>,
+        now_ms: u64,
+    ) -> Option<PlainGet> {
+        let Some(turn) = turn else {
+            return Some(get);
+        };
+        let slow = self.slow.load();
+        let is_slow = slow.values().any(|until_ms| now_ms < *until_ms);
+        (!is_slow).then(|| get.sparing(&self.me, turn))
     }
 
     /// These have taken long over a get that spared others.
@@ -251,7 +272,7 @@ impl Coordinator {
             return;
         }
         let ask = Ask(ask as u32);
-        if answer == Answer::Stored && self.stored_plainly(base, from, ask, now) {
+        if self.answered_plainly((base, ask), from, (&answer, &body), now) {
             return;
         }
         if let Some(desk) = self.find(base) {
@@ -283,7 +304,7 @@ impl Coordinator {
     /// there to be routed anew: it is now.
     pub fn tick(&self, now_ms: u64) {
         let current = self.router.view().id();
-        self.expect_no_more(|it| it.is_late(now_ms) || it.ring() != current);
+        self.expect_no_more(|it| it.is_due(now_ms) || it.ring() != current);
         let desks = self.desks();
         // Looked at after the desks: it is no older than what any of them is routed by.
         let view = self.router.view();

@@ -21,7 +21,8 @@ fn a_busy_node_spares_owners_and_those_that_are_slow_first() {
     let policy = GetPolicy::new(&GetOptions::default(), defaults, 3).unwrap();
     let (_, preflist) = engine.preflist(b"k");
     let asked = |now_ms| {
-        let mut get = coordinator.sparing(Get::new(policy, &preflist), most, now_ms);
+        let turn = coordinator.turn_to_spare(most);
+        let mut get = coordinator.sparing(Get::new(policy, &preflist), turn, now_ms);
         let mut effects = Effects::new();
         get.step(now_ms, Event::Begin, &mut effects);
         effects.len()

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rkv_quorum::clock::Stamp;
 use rkv_quorum::object::{Kind, Version};
 use rkv_quorum::outcome::{GetOutcome, PutOutcome};
-use rkv_quorum::plain::{Plain, Row};
+use rkv_quorum::plain::{PlainGet, PlainPut, Row};
 use rkv_quorum::policy::{GetOptions, GetPolicy, PutOptions, PutPolicy};
 use rkv_quorum::put::Draft;
 use rkv_quorum::{Get, Put};
@@ -122,9 +122,9 @@ impl Engine {
         let view = self.host().view_now();
         let preflist = view.preflist(view.ring().partition_of(slot));
         let (times, coordinator) = (self.times(policy.timeout_ms), self.coordinator());
-        if let Some(row) = Row::of(preflist, &policy) {
+        if let Some(row) = Row::of(preflist, policy.n, policy.timeout_ms) {
             drop(view);
-            let put = Plain::new(row, policy, draft, stamp, times.now.ms());
+            let put = PlainPut::new(row, policy, draft, stamp, times.now.ms());
             return coordinator.put_plainly(put, op, place, times, done);
         }
         let put = Box::new(Put::new(policy, preflist, draft, stamp, self.me().clone()));
@@ -170,7 +170,7 @@ impl Engine {
         options: &GetOptions,
         done: Done<Result<GetOutcome, KvError>>,
     ) {
-        let view = self.view();
+        let view = self.host().view_now();
         let checked = self.may_read(&view, key).and_then(|()| {
             let ring_n = view.ring().replicas;
             Ok(GetPolicy::new(options, &keyspace.defaults, ring_n)?)
@@ -180,27 +180,47 @@ impl Engine {
             Err(error) => return self.refuse(Op::Get, error, done),
         };
         let (slot, key) = keyspace.locate(key);
-        let preflist = view.preflist(view.ring().partition_of(slot));
-        let get = Get::new(policy, preflist);
-        let get = match self.host().fault() {
-            Fault::FallbackAbsenceVotes => get.counting_absence(),
-            Fault::GetNeverHedges => get.never_hedging(),
-            _ => get,
-        };
-        let times = self.times(policy.timeout_ms);
-        let coordinator = self.coordinator();
-        let get = coordinator.sparing(get, self.bounds().sparing_from, times.now.ms());
+        let preflist = view.preflist(view.ring().partition_of(slot)).clone();
+        drop(view);
         let (host, keyspace) = (self.host().clone(), keyspace.id);
         let done = Box::new(move |result: Result<GetOutcome, KvError>| {
             // A replica may have answered before it knew of a flush that this node knows of.
-            let floor = host.view().floors().of(keyspace);
+            let floor = host.view_now().floors().of(keyspace);
             let seen = |mut got: GetOutcome| {
                 got.object = got.object.and_then(|object| object.above(floor));
                 got
             };
             done(result.map(seen));
         });
-        coordinator.get(Box::new(get), Place { slot, key }, times, done);
+        self.start_get(&preflist, Place { slot, key }, policy, done);
+    }
+
+    fn start_get(
+        &self,
+        preflist: &Arc<Preflist>,
+        place: Place,
+        policy: GetPolicy,
+        done: Done<Result<GetOutcome, KvError>>,
+    ) {
+        let (times, coordinator) = (self.times(policy.timeout_ms), self.coordinator());
+        let now_ms = times.now.ms();
+        let turn = coordinator.turn_to_spare(self.bounds().sparing_from);
+        let fault = self.host().fault();
+        if !matches!(fault, Fault::FallbackAbsenceVotes | Fault::GetNeverHedges)
+            && let Some(row) = Row::of(preflist, policy.n, policy.timeout_ms)
+            && let get = PlainGet::new(row, policy, now_ms)
+            && let Some(get) = coordinator.sparing_plainly(get, turn, now_ms)
+        {
+            return coordinator.get_plainly(get, place, times, done);
+        }
+        let get = Get::new(policy, preflist);
+        let get = match fault {
+            Fault::FallbackAbsenceVotes => get.counting_absence(),
+            Fault::GetNeverHedges => get.never_hedging(),
+            _ => get,
+        };
+        let get = coordinator.sparing(get, turn, now_ms);
+        coordinator.get(Box::new(get), place, times, done);
     }
 
     /// Who answers for `key` now.

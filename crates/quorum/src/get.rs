@@ -13,7 +13,7 @@ use crate::outcome::{ErrorKind, FINISHED, GetOutcome, QuorumError, ResultWord};
 use crate::policy::{GetPolicy, majority};
 use crate::repair::behind;
 use crate::roster::{Ask, Refusal, Roster, Seat, Standing};
-use crate::tally::{Role, Tally};
+use crate::tally::Role;
 
 /// So long those that were asked at first have for it, before the others are asked too: several times what an answer takes when
 /// all is well.
@@ -139,7 +139,7 @@ impl Get {
         turn: usize,
         is_slow: impl Fn(&NodeName) -> bool,
     ) -> Get {
-        let needed = self.needed();
+        let needed = self.policy.needed();
         self.roster.spare(&needed, first, turn, is_slow);
         self
     }
@@ -224,7 +224,7 @@ impl Get {
         let hedges = is_sparing && !self.never_hedges;
         self.sparing_until_ms = hedges.then(|| now_ms.saturating_add(HEDGE_MS));
         self.phase = Phase::Asking;
-        let needed = self.needed();
+        let needed = self.policy.needed();
         let up = self.roster.tally(|seat| !seat.is_vacant());
         let down = self.roster.tally(Seat::is_vacant);
         let reachable = up.places + down.places.min(self.roster.fallbacks());
@@ -244,15 +244,6 @@ impl Get {
         Some(error)
     }
 
-    fn needed(&self) -> Tally {
-        let (r, pr) = (usize::from(self.policy.r), usize::from(self.policy.pr));
-        Tally {
-            places: r,
-            owners: pr,
-            nodes: 0,
-        }
-    }
-
     /// Asks those who were spared too, when the others cannot make r or take long over it.
     fn hedge(&mut self, now_ms: u64) {
         let Some(until_ms) = self.sparing_until_ms else {
@@ -262,7 +253,7 @@ impl Get {
         let may_count = |seat: &Seat<View>| {
             seat.is_due() || (seat.counts() && seat.is_pending()) || counts(seat)
         };
-        if now_ms >= until_ms || !self.roster.tally(may_count).meets(&self.needed()) {
+        if now_ms >= until_ms || !self.roster.tally(may_count).meets(&self.policy.needed()) {
             self.roster.spare_nobody();
             self.sparing_until_ms = None;
         }
@@ -301,7 +292,7 @@ impl Get {
     }
 
     fn decide(&mut self, late: bool) -> Option<Result<GetOutcome, QuorumError>> {
-        let needed = self.needed();
+        let needed = self.policy.needed();
         let counts = self.counting();
         let answered = self.roster.tally(counts);
         if answered.meets(&needed) || self.is_absent_everywhere(is_absent) {

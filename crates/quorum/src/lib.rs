@@ -5,7 +5,7 @@
 //!
 //! In reading order: [`clock`] hybrid logical time · [`object`] versions and their merge · [`policy`] n, r, w, pr, pw ·
 //! [`tally`] counting answers by place · [`outcome`] what a request reports · [`roster`] who is asked and how each
-//! stands · [`put`] and [`get`] one request each, [`plain`] a put as most are · [`repair`] who is behind. `ALGORITHM.md` beside this crate says what
+//! stands · [`put`] and [`get`] one request each, [`plain`] requests as most are · [`repair`] who is behind. `ALGORITHM.md` beside this crate says what
 //! all of it promises, and why that holds.
 
 pub mod clock;
@@ -23,7 +23,7 @@ pub use clock::{Clock, Drift, Stamp};
 pub use get::Get;
 pub use object::{Deadline, Object, ObjectError, Version};
 pub use outcome::{ErrorKind, GetOutcome, PutOutcome, QuorumError, ReplicaResult, ResultWord};
-pub use plain::Plain;
+pub use plain::{PlainGet, PlainPut};
 pub use policy::{Defaults, GetOptions, GetPolicy, PolicyError, PutOptions, PutPolicy};
 pub use put::{Draft, Put};
 pub use rkv_ring::{Place, Preflist};

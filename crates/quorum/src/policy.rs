@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::tally::Tally;
+
 /// The smallest number of `n` of which any two choices meet.
 pub fn majority(n: u8) -> u8 {
     n / 2 + 1
@@ -134,6 +136,15 @@ impl GetPolicy {
             notfound_ok: asked.notfound_ok.unwrap_or(defaults.notfound_ok),
             timeout_ms: timeout(asked.timeout_ms, defaults)?,
         })
+    }
+
+    /// The answers that make it.
+    pub(crate) fn needed(&self) -> Tally {
+        Tally {
+            places: usize::from(self.r),
+            owners: usize::from(self.pr),
+            nodes: 0,
+        }
     }
 }
 

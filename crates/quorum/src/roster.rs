@@ -152,6 +152,37 @@ impl<A> Seat<A> {
     }
 }
 
+/// Which of these owners, each with the number of its places, are asked to make `needed`: `first` if it is one of them, of the
+/// others each in its `turn`, but those last that are slow, and these are not relied on.
+pub(crate) fn chosen(
+    owners: &[(&NodeName, usize)],
+    needed: &Tally,
+    first: &NodeName,
+    turn: usize,
+    is_slow: impl Fn(&NodeName) -> bool,
+) -> SmallVec<[bool; 4]> {
+    let is_first = |at: &usize| owners[*at].0 == first;
+    let (mut order, mut others): (SmallVec<[usize; 4]>, SmallVec<[usize; 4]>) =
+        (0..owners.len()).partition(is_first);
+    let turn = turn % others.len().max(1);
+    others.rotate_left(turn);
+    others.sort_by_key(|at| is_slow(owners[*at].0));
+    order.extend(others);
+    let mut chosen = SmallVec::from_elem(false, owners.len());
+    let mut asked = Tally::default();
+    for at in order {
+        let (node, places) = owners[at];
+        if asked.meets(needed) {
+            break;
+        }
+        chosen[at] = true;
+        if !is_slow(node) {
+            asked.count(Role::Owner, places);
+        }
+    }
+    chosen
+}
+
 /// Everyone in one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Roster<A> {
@@ -288,8 +319,7 @@ impl<A> Roster<A> {
             .find(|seat| seat.node == *node && awaited(seat))
     }
 
-    /// Spares whoever is not needed to make `needed`: `first` is asked if it has a seat, and of the others each in its turn, but
-    /// those last that are slow, and these are not relied on.
+    /// Spares whoever is not needed to make `needed`, before anybody is asked: see [`chosen`].
     pub(crate) fn spare(
         &mut self,
         needed: &Tally,
@@ -297,23 +327,14 @@ impl<A> Roster<A> {
         turn: usize,
         is_slow: impl Fn(&NodeName) -> bool,
     ) {
-        let is_first = |at: &usize| self.seats[*at].node == *first;
-        let (mut order, mut others): (SmallVec<[usize; 3]>, SmallVec<[usize; 3]>) =
-            (0..self.seats.len()).partition(is_first);
-        let turn = turn % others.len().max(1);
-        others.rotate_left(turn);
-        others.sort_by_key(|at| is_slow(&self.seats[*at].node));
-        order.extend(others);
-        let mut asked = Tally::default();
-        for at in order {
-            let seat = &mut self.seats[at];
-            if !seat.is_due() {
-                continue;
-            }
-            if asked.meets(needed) {
+        let due = self.seats.iter().filter(|seat| seat.is_due());
+        let due: SmallVec<[_; 3]> = due.map(|seat| (&seat.node, seat.places.len())).collect();
+        let chosen = chosen(&due, needed, first, turn, is_slow);
+        drop(due);
+        let due = self.seats.iter_mut().filter(|seat| seat.is_due());
+        for (seat, is_chosen) in due.zip(chosen) {
+            if !is_chosen {
                 seat.standing = Standing::Spared;
-            } else if !is_slow(&seat.node) {
-                asked.count(seat.role, seat.places.len());
             }
         }
     }

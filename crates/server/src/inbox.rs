@@ -5,13 +5,14 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use rkv_kv::{Engine, Heard};
 use rkv_ring::NodeName;
+use rkv_wire::before_sleep;
 use rkv_wire::handshake::{PeerInfo, Role};
 use rkv_wire::message::{Command, Envelope, Message};
 use rkv_wire::transport::Handler;
 
 use crate::clients::Clients;
+use crate::moment;
 use crate::world::RealWorld;
-use crate::{before_sleep, moment};
 
 /// The store key that a plain command is about.
 fn key_of(envelope: &Envelope) -> Option<&Bytes> {
@@ -85,13 +86,13 @@ impl Handler for Inbox {
         };
         match from.role {
             Role::Client => {
-                before_sleep::requests_came(envelopes.len());
+                before_sleep::came(envelopes.len());
                 for envelope in envelopes.drain(..) {
                     self.client_asks(&engine, from, envelope);
                 }
             }
             Role::Peer => {
-                before_sleep::requests_came(envelopes.iter().filter_map(key_of).count());
+                before_sleep::came(envelopes.iter().filter_map(key_of).count());
                 engine.expect_keys(envelopes.iter().filter_map(key_of));
                 self.peer_says(&engine, from, envelopes);
             }

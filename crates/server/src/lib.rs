@@ -9,9 +9,8 @@
 //! In reading order: [`settings`] what a node is told · [`node`] how its parts come up and go down · `opening` the
 //! folder and the machines on it · `hearing` gossip's way in · `routine` what happens by itself · `world` sockets and
 //! clocks · [`moment`] one reading of the wall clock for what happens together · [`wakes`] who is woken when that is done ·
-//! [`before_sleep`] who goes first when there is nothing to do · `inbox` what arrives · [`clients`] which requests of clients are taken on · `request` what comes of one.
+//! `inbox` what arrives · [`clients`] which requests of clients are taken on · `request` what comes of one.
 
-pub mod before_sleep;
 pub mod clients;
 mod hearing;
 mod inbox;

@@ -7,9 +7,10 @@
 //! In reading order: [`message`] everything that can be said, on one page · [`request`]
 //! what clients say · [`items`] many entries in one body ·
 //! [`codec`] messages to frames and back · `plain` the headers of those of which there are most · [`handshake`] who is at the other end · [`transport`] what a node may
-//! expect of its carrier · [`tcp`] between machines · [`faults`] links cut on purpose · [`memory`] within one process,
-//! for tests.
+//! expect of its carrier · [`tcp`] between machines · [`before_sleep`] who goes first when there is nothing to do · [`faults`] links cut on purpose ·
+//! [`memory`] within one process, for tests.
 
+pub mod before_sleep;
 pub mod codec;
 pub mod faults;
 pub mod handshake;

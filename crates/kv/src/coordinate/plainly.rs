@@ -1,43 +1,54 @@
-//! This file answers: how is a put carried that goes as everybody expects?
+//! This file answers: how is a request carried that goes as everybody expects?
 //!
-//! Each owner is asked, and each that has stored it is noted ([`rkv_quorum::plain`]): neither machine nor desk is made. It
-//! stands under a number like any other's. Whatever else happens to it, be it a refusal, a node that is lost, another ring or
-//! its deadline, makes a desk of it first, under the same number, with the machine that would have been there all along; and
-//! that takes it.
+//! Owners are asked, and each that has done as it was asked is noted ([`rkv_quorum::plain`]): neither machine nor desk is made.
+//! It stands under a number like any other's. Whatever else happens to it, be it a refusal, copies that differ, a node that is
+//! lost, another ring or its deadline, makes a desk of it first, under the same number, with the machine that would have been
+//! there all along; and that takes it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rkv_quorum::clock::Clock;
-use rkv_quorum::outcome::PutOutcome;
-use rkv_quorum::plain::Plain;
+use rkv_quorum::object::Object;
+use rkv_quorum::outcome::{GetOutcome, PutOutcome};
+use rkv_quorum::plain::{Heard, PlainGet, PlainPut, Row};
 use rkv_quorum::roster::Ask;
 use rkv_ring::{NodeName, RingId};
 use rkv_vnode::router::Route;
-use rkv_wire::message::{Command, RequestId, Role};
+use rkv_wire::message::{Answer, Command, RequestId, Role};
 
 use super::asked::{Now, Place, Times};
-use super::desk::{Asks, Counted, Desk, Machine, Putting, asks, is_sampled};
+use super::desk::{Asks, Counted, Desk, Getting, Machine, Putting, Told, asks, is_sampled};
 use super::translate::{wire_id, within};
 use super::{ASK_BITS, Coordinator, SHARDS};
 use crate::engine::Done;
 use crate::error::KvError;
-use crate::figures::{End, Op};
+use crate::figures::Op;
 use crate::replica::KV;
 
-/// Places in each table, taken in turns: a put that finds its own taken, by one that lingers, gets a machine at once.
+/// Places in each table, taken in turns: a request that finds its own taken, by one that lingers, gets a machine at once.
 const PLACES: usize = 128;
 
-/// A put that goes as everybody expects.
+/// A request that goes as everybody expects.
 pub(super) struct Expected {
     base: u64,
     op: Op,
     place: Place,
     times: Times,
-    put: Plain,
-    /// Until it is told.
-    done: Option<Done<Result<PutOutcome, KvError>>>,
+    plain: Plain,
+}
+
+/// What there is to decide, and whom to tell, until it is told.
+enum Plain {
+    Put {
+        put: PlainPut,
+        done: Option<Done<Result<PutOutcome, KvError>>>,
+    },
+    Get {
+        get: PlainGet,
+        done: Option<Done<Result<GetOutcome, KvError>>>,
+    },
 }
 
 /// Some of those under way.
@@ -49,21 +60,117 @@ pub(super) struct Expectations {
     bytes: usize,
 }
 
-impl Expected {
-    fn bytes(&self) -> usize {
-        self.place.key.len() + self.put.bytes()
+impl Plain {
+    fn row(&self) -> &Row {
+        match self {
+            Plain::Put { put, .. } => put.row(),
+            Plain::Get { get, .. } => get.row(),
+        }
     }
 
-    pub(super) fn is_late(&self, now_ms: u64) -> bool {
-        self.times.until_ms <= now_ms
+    fn bytes(&self) -> usize {
+        match self {
+            Plain::Put { put, .. } => put.bytes(),
+            Plain::Get { .. } => 0,
+        }
+    }
+
+    fn awaited(&self) -> Asks {
+        let owned = |(node, ask): (&NodeName, Ask)| (node.clone(), ask);
+        match self {
+            Plain::Put { put, .. } => put.awaited().map(owned).collect(),
+            Plain::Get { get, .. } => get.awaited().map(owned).collect(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Plain::Put { put, .. } => put.is_over(),
+            Plain::Get { get, .. } => get.is_over(),
+        }
+    }
+
+    /// An owner has answered.
+    fn hears(&mut self, from: &NodeName, ask: Ask, answer: &Answer, body: &Bytes) -> Heard<Told> {
+        match (self, answer) {
+            (Plain::Put { put, done }, Answer::Stored) => {
+                let outcome = put.stored(from, ask);
+                let told = outcome.and_then(|outcome| Some(Told::Put(done.take()?, Ok(outcome))));
+                told.map_or(Heard::Nothing, Heard::Enough)
+            }
+            (Plain::Get { get, done }, Answer::Found | Answer::NotFound) => {
+                let held = match answer {
+                    Answer::Found => match Object::decode(body.clone()) {
+                        Ok(object) => Some(object),
+                        Err(_) => return Heard::Otherwise,
+                    },
+                    _ => None,
+                };
+                match get.heard(from, ask, held) {
+                    Heard::Enough(outcome) => match done.take() {
+                        Some(done) => Heard::Enough(Told::Get(done, Ok(outcome))),
+                        None => Heard::Nothing,
+                    },
+                    Heard::Nothing => Heard::Nothing,
+                    Heard::Otherwise => Heard::Otherwise,
+                }
+            }
+            _ => Heard::Otherwise,
+        }
+    }
+
+    /// The machine before anything has happened.
+    fn unbegun(self, me: &NodeName) -> Machine {
+        match self {
+            Plain::Put { put, done } => Machine::Put(Putting {
+                machine: Box::new(put.unbegun(me.clone())),
+                encoded: None,
+                done,
+            }),
+            Plain::Get { get, done } => Machine::Get(Getting {
+                machine: Box::new(get.unbegun(me)),
+                done,
+            }),
+        }
+    }
+
+    /// The machine to which the same has happened.
+    fn grow(self, me: &NodeName, clock: &Clock) -> Machine {
+        match self {
+            Plain::Put { put, done } => Machine::Put(Putting {
+                machine: Box::new(put.grow(me.clone(), clock)),
+                encoded: None,
+                done,
+            }),
+            Plain::Get { get, done } => Machine::Get(Getting {
+                machine: Box::new(get.grow(me)),
+                done,
+            }),
+        }
+    }
+}
+
+impl Expected {
+    fn bytes(&self) -> usize {
+        self.place.key.len() + self.plain.bytes()
+    }
+
+    /// Whether there is something to be done about it by now.
+    pub(super) fn is_due(&self, now_ms: u64) -> bool {
+        let hedges_ms = match &self.plain {
+            Plain::Put { .. } => None,
+            Plain::Get { get, .. } => get.hedges_ms(),
+        };
+        let due_ms = hedges_ms.unwrap_or(u64::MAX).min(self.times.until_ms);
+        due_ms <= now_ms
     }
 
     pub(super) fn ring(&self) -> RingId {
-        self.put.row().ring()
+        self.plain.row().ring()
     }
 
     pub(super) fn awaits(&self, node: &NodeName) -> bool {
-        self.put.awaited().any(|(to, _)| to == node)
+        self.plain.awaited().iter().any(|(to, _)| to == node)
     }
 
     /// The request that it would have been from the start.
@@ -73,18 +180,11 @@ impl Expected {
             op,
             place,
             times,
-            put,
-            done,
+            plain,
         } = self;
-        let awaited = put.awaited().map(|(node, ask)| (node.clone(), ask));
-        let awaited: Asks = awaited.collect();
-        let asked_at_once = asks(put.row().asks().map(|(_, ask)| ask));
-        let machine = Machine::Put(Putting {
-            machine: Box::new(put.grow(me.clone(), clock)),
-            encoded: None,
-            done,
-        });
-        let mut desk = Desk::new(base, op, place, times, machine);
+        let awaited = plain.awaited();
+        let asked_at_once = asks(plain.row().asks().map(|(_, ask)| ask));
+        let mut desk = Desk::new(base, op, place, times, plain.grow(me, clock));
         let request = desk.request.get_mut();
         request.asked = awaited;
         request.asked_at_once = asked_at_once;
@@ -146,25 +246,56 @@ impl Coordinator {
     /// Begins a put whose owners are all up.
     pub fn put_plainly(
         &self,
-        put: Plain,
+        put: PlainPut,
         op: Op,
         place: Place,
         times: Times,
         done: Done<Result<PutOutcome, KvError>>,
     ) {
-        let base = self.fresh_id().0;
-        let (row, Place { slot, key }) = (put.row().clone(), place.clone());
         let body = Bytes::from(put.object().encode());
-        let expected = Box::new(Expected {
-            base,
+        let done = Some(done);
+        let expected = Expected {
+            base: self.fresh_id().0,
             op,
             place,
             times,
-            put,
-            done: Some(done),
-        });
-        if let Err(expected) = self.expect(expected) {
-            return self.put_with_a_machine(*expected);
+            plain: Plain::Put { put, done },
+        };
+        let command = |key| Command::Put {
+            key,
+            hint_for: Vec::new(),
+        };
+        self.begin_plainly(expected, command, &body);
+    }
+
+    /// Begins a get whose owners are all up.
+    pub fn get_plainly(
+        &self,
+        get: PlainGet,
+        place: Place,
+        times: Times,
+        done: Done<Result<GetOutcome, KvError>>,
+    ) {
+        let done = Some(done);
+        let expected = Expected {
+            base: self.fresh_id().0,
+            op: Op::Get,
+            place,
+            times,
+            plain: Plain::Get { get, done },
+        };
+        self.begin_plainly(expected, |key| Command::Get { key }, &Bytes::new());
+    }
+
+    fn begin_plainly(&self, expected: Expected, command: impl Fn(Bytes) -> Command, body: &Bytes) {
+        let (base, times) = (expected.base, expected.times);
+        let (row, Place { slot, key }) = (expected.plain.row().clone(), expected.place.clone());
+        if let Err(expected) = self.expect(Box::new(expected)) {
+            let Expected {
+                op, place, plain, ..
+            } = *expected;
+            let machine = plain.unbegun(&self.me);
+            return self.begin(RequestId(base), machine, op, place, times);
         }
         let mut here = None;
         for (node, ask) in row.asks() {
@@ -176,10 +307,7 @@ impl Coordinator {
                 role: Role::Owner,
                 within_ms: within(times.until_ms, times.now.ms()),
             };
-            let command = Command::Put {
-                key: key.clone(),
-                hint_for: Vec::new(),
-            };
+            let command = command(key.clone());
             let answered = self
                 .router
                 .deliver(&self.me, node, route, command, body.clone());
@@ -201,34 +329,25 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Nobody was asked yet.
-    fn put_with_a_machine(&self, expected: Expected) {
-        let Expected {
-            base,
-            op,
-            place,
-            times,
-            put,
-            done,
-        } = expected;
-        let machine = Machine::Put(Putting {
-            machine: Box::new(put.unbegun(self.me.clone())),
-            encoded: None,
-            done,
-        });
-        self.begin(RequestId(base), machine, op, place, times);
-    }
-
-    /// An owner has stored a put. False: it is none of these, and nothing was done.
-    pub(super) fn stored_plainly(&self, base: u64, from: &NodeName, ask: Ask, now: Now) -> bool {
+    /// An owner has answered. False: it is none of these, or not what was expected, and nothing was done.
+    pub(super) fn answered_plainly(
+        &self,
+        (base, ask): (u64, Ask),
+        from: &NodeName,
+        (answer, body): (&Answer, &Bytes),
+        now: Now,
+    ) -> bool {
         let mut table = self.shard(base).lock();
         let Some(expected) = table.expected.find(base) else {
             return false;
         };
-        let outcome = expected.put.stored(from, ask);
-        let told = outcome.and_then(|outcome| Some((expected.done.take()?, outcome)));
+        let told = match expected.plain.hears(from, ask, answer, body) {
+            Heard::Otherwise => return false,
+            Heard::Nothing => None,
+            Heard::Enough(told) => Some(told),
+        };
         let (op, began) = (expected.op, expected.times.now);
-        let over = match expected.put.is_over() {
+        let over = match expected.plain.is_over() {
             true => table.expected.take(base),
             false => None,
         };
@@ -241,14 +360,15 @@ impl Coordinator {
             let us = now.us().saturating_sub(began.us());
             self.counters.answered(from, us);
         }
-        if let Some((done, outcome)) = told {
+        if let Some(told) = told {
             let counted = Counted {
                 op,
                 began,
                 is_sampled,
             };
-            self.count(counted, End::Ok, now);
-            done(Ok(outcome));
+            let end = told.end(|| self.router.wall_ms());
+            self.count(counted, end, now);
+            told.tell();
         }
         true
     }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rkv_resp::command::{by_text, find};
 use rkv_resp::{Command, CommandError, Name, ProtocolError, Reply, Request, RequestParser};
-use rkv_server::{before_sleep, moment};
+use rkv_server::moment;
+use rkv_wire::before_sleep;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

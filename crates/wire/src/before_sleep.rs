@@ -3,7 +3,8 @@
 //! While requests come side by side it lets others go first, once. A thread that has run out of work would sleep, and the next
 //! request wake it for itself alone. What clients and peers send while they go first is there when the thread comes back: it
 //! wakes nobody, and is carried out, sent on and answered together. Where nobody is to be let go first and many clients ask by
-//! turns, it stays awake for a moment instead: the next of them is about to ask.
+//! turns, it stays awake for a moment instead: the next of them is about to ask. A client's thread does the same of answers:
+//! those that come while nodes go first are taken together, and so is what is asked next.
 //!
 //! Who calculates beside it does not give the processor back for milliseconds, and a request would wait for that as a sleeper
 //! would not. So a thread watches how long it is away, and sleeps at once for a while when that is long on average.
@@ -33,7 +34,7 @@ thread_local!(static MANNERS: Cell<Manners> = const { Cell::new(Manners::NEW) })
 /// What a thread knows of those beside it.
 #[derive(Debug, Clone, Copy)]
 struct Manners {
-    /// Requests since it slept.
+    /// Requests, or answers, since it slept.
     requests: usize,
     /// Turns of clients, ever.
     turns: u64,
@@ -86,8 +87,8 @@ impl Manners {
     }
 }
 
-/// So many requests of peers, or of a client of theirs, came to this thread.
-pub fn requests_came(requests: usize) {
+/// So many requests of peers, or of a client of theirs, or so many answers to a client came to this thread.
+pub fn came(requests: usize) {
     let mut manners = MANNERS.get();
     manners.requests = manners.requests.saturating_add(requests);
     MANNERS.set(manners);
@@ -100,7 +101,7 @@ pub fn client_has_a_turn(last: &mut u64, requests: usize) {
     MANNERS.set(manners);
 }
 
-/// A thread of a runtime has nothing to do, and is about to wait for events.
+/// A thread of a runtime has nothing to do, and is about to wait for events: for tokio's `on_thread_park`.
 pub fn let_others_go() {
     let mut manners = MANNERS.get();
     if let Some(patience) = manners.patience() {
@@ -206,8 +207,8 @@ mod tests {
     /// Lost without it: what is counted on one thread makes another let others go, or is never counted.
     #[test]
     fn a_thread_counts_its_own_requests() {
-        requests_came(3);
-        requests_came(4);
+        came(3);
+        came(4);
         assert_eq!(MANNERS.get().requests, 7);
         std::thread::spawn(|| assert_eq!(MANNERS.get().requests, 0))
             .join()
