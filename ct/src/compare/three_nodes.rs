@@ -81,7 +81,12 @@ pub(super) fn many_at_once(extent: Extent) -> Result<Vec<Line>> {
     }
     let nodes = stage::three_nodes()?;
     let redis = RedisServer::start_with(&[])?;
-    let runtime = tokio::runtime::Runtime::new()?;
+    // One thread: what the nodes get of the machine is theirs.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .on_thread_park(rkv_client::let_others_go)
+        .enable_all()
+        .build()?;
     let client = runtime.block_on(client(&nodes))?;
     let long = stage::seconds(extent.of(4_000, 500) as f64 / 1_000.0);
     let plain = benchmark::requests(extent, 1);

@@ -1,4 +1,4 @@
-//! Puts that go as everybody expects until something else happens, and some that wait for a disk which takes its time.
+//! Requests that go as everybody expects until something else happens, and puts that wait for a disk which takes its time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use parking_lot::Mutex;
 use rkv_cluster::keeper::Outward as _;
-use rkv_quorum::policy::PutOptions;
+use rkv_quorum::policy::{GetOptions, PutOptions};
 use rkv_ring::Epoch;
 use rkv_storage::memory::Memory;
 use rkv_storage::store::Snapshot;
@@ -213,13 +213,24 @@ fn among_three() -> (Arc<Engine>, u64) {
 
 /// `node` answers; `a`, `b` and `c` are asked in the order of the row.
 fn says(engine: &Engine, base: u64, node: &str, answer: Answer) {
+    says_with(engine, base, node, answer, Bytes::new());
+}
+
+fn says_with(engine: &Engine, base: u64, node: &str, answer: Answer, body: Bytes) {
     let view = engine.view();
     let mut row = view.ring().rows[0].iter();
     let at = row.position(|it| it.as_str() == node).expect("an owner");
     let id = wire_id(base, Ask(at as u32 + 1));
     let now = Now::at_us(engine.now_us());
     let coordinator = engine.coordinator();
-    coordinator.answered(id, &node.into(), answer, Bytes::new(), now);
+    coordinator.answered(id, &node.into(), answer, body, now);
+}
+
+fn fails() -> Answer {
+    Answer::Failed {
+        text: "no".to_owned(),
+        maybe_applied: false,
+    }
 }
 
 #[test]
@@ -243,11 +254,7 @@ fn whatever_else_happens_happens_to_a_request_like_any_other() {
     // Lost without it: a put whose owner refuses, is lost, or says nothing is never told, or leaves nobody a hint.
     let (engine, base) = among_three();
     let told = put(&engine, b"k", LONG_MS);
-    let failed = Answer::Failed {
-        text: "no".to_owned(),
-        maybe_applied: false,
-    };
-    says(&engine, base, "b", failed);
+    says(&engine, base, "b", fails());
     assert_eq!(engine.coordinator().desks().len(), 1);
     says(&engine, base, "c", Answer::Stored);
     assert!(told.try_recv().unwrap().is_ok());
@@ -278,7 +285,112 @@ fn whatever_else_happens_happens_to_a_request_like_any_other() {
     assert_eq!(engine.in_flight(), 0);
 }
 
-/// What is done to a put at the same time by threads of their own, each when the put is known.
+type Got = Receiver<Result<GetOutcome, KvError>>;
+
+fn get(engine: &Arc<Engine>, key: &[u8]) -> Got {
+    let (tell, told) = mpsc::channel();
+    let done = Box::new(move |got: Result<_, _>| tell.send(got).expect("somebody waits"));
+    let options = GetOptions {
+        timeout_ms: Some(LONG_MS),
+        ..GetOptions::default()
+    };
+    engine.get(engine.default_keyspace(), key, &options, done);
+    told
+}
+
+/// As [`among_three`], when all of them hold the same for `k`; the object is what they hold.
+fn that_hold_the_same() -> (Arc<Engine>, u64, Object) {
+    let (engine, base) = among_three();
+    let told = put(&engine, b"k", LONG_MS);
+    says(&engine, base, "b", Answer::Stored);
+    says(&engine, base, "c", Answer::Stored);
+    let stamp = told.try_recv().unwrap().unwrap().stamp;
+    let held = Object::value(stamp, Bytes::from_static(b"v"));
+    let base = engine.coordinator().fresh_id().0 + (1 << ASK_BITS);
+    (engine, base, held)
+}
+
+fn holds(engine: &Engine, base: u64, node: &str, held: &Object) {
+    says_with(engine, base, node, Answer::Found, held.encode().into());
+}
+
+#[test]
+fn a_get_is_told_by_two_that_hold_the_same() {
+    // Lost without it: a get is told by one copy, or twice, or is never forgotten.
+    let (engine, base, held) = that_hold_the_same();
+    let got = get(&engine, b"k");
+    assert_eq!(got.try_recv(), Err(TryRecvError::Empty), "a alone");
+    holds(&engine, base, "b", &held);
+    holds(&engine, base, "b", &held);
+    let outcome = got.try_recv().unwrap().unwrap();
+    assert_eq!(outcome.object.as_ref(), Some(&held));
+    assert_eq!((outcome.replicas.len(), engine.in_flight()), (2, 1));
+    holds(&engine, base, "c", &held);
+    assert_eq!(got.try_recv(), Err(TryRecvError::Disconnected));
+    assert!(engine.in_flight() == 0 && engine.coordinator().desks().is_empty());
+
+    let (engine, base) = among_three();
+    let got = get(&engine, b"nowhere");
+    says(&engine, base, "c", Answer::NotFound);
+    assert_eq!(got.try_recv().unwrap().unwrap().object, None);
+    says(&engine, base, "b", Answer::NotFound);
+    assert_eq!(engine.in_flight(), 0);
+}
+
+#[test]
+fn a_get_whose_owners_differ_fail_or_are_lost_is_one_like_any_other() {
+    // Lost without it: an older copy is told, or stays old; or a get whose owner fails or is lost is never told.
+    let (engine, base, held) = that_hold_the_same();
+    let got = get(&engine, b"k");
+    says(&engine, base, "b", Answer::NotFound);
+    let outcome = got.try_recv().unwrap().unwrap();
+    assert_eq!(outcome.object.as_ref(), Some(&held));
+    assert_eq!(engine.coordinator().desks().len(), 1, "it waits for c");
+    holds(&engine, base, "c", &held);
+    assert_eq!(engine.in_flight(), 0);
+    assert_eq!(engine.figures().read_repairs, 1, "b is told");
+
+    let (engine, base, held) = that_hold_the_same();
+    let got = get(&engine, b"k");
+    let newer = engine
+        .coordinator()
+        .clock
+        .after(&held.version().stamp().unwrap());
+    let newer = Object::value(newer, Bytes::from_static(b"w"));
+    holds(&engine, base, "b", &newer);
+    let outcome = got.try_recv().unwrap().unwrap();
+    assert_eq!(outcome.object.as_ref(), Some(&newer), "a is behind");
+
+    let (engine, base, held) = that_hold_the_same();
+    let got = get(&engine, b"k");
+    says(&engine, base, "b", fails());
+    assert_eq!(got.try_recv(), Err(TryRecvError::Empty));
+    holds(&engine, base, "c", &held);
+    assert_eq!(got.try_recv().unwrap().unwrap().object, Some(held));
+
+    let (engine, base, held) = that_hold_the_same();
+    let got = get(&engine, b"k");
+    says_with(&engine, base, "b", Answer::Found, Bytes::from_static(b"?"));
+    holds(&engine, base, "c", &held);
+    assert_eq!(got.try_recv().unwrap().unwrap().object, Some(held));
+
+    let (engine, base, held) = that_hold_the_same();
+    let got = get(&engine, b"k");
+    let coordinator = engine.coordinator();
+    coordinator.node_lost(&"c".into(), &[], engine.now_ms());
+    holds(&engine, base, "b", &held);
+    assert_eq!(got.try_recv().unwrap().unwrap().object, Some(held));
+    assert_eq!(engine.in_flight(), 0);
+
+    let (engine, _, _) = that_hold_the_same();
+    let got = get(&engine, b"k");
+    let coordinator = engine.coordinator();
+    coordinator.tick(engine.now_ms() + LONG_MS);
+    assert!(got.try_recv().unwrap().unwrap_err().is_timeout());
+    assert_eq!(engine.in_flight(), 0);
+}
+
+/// What is done to a request at the same time by threads of their own, each when the request is known.
 type Deed = fn(&Engine, u64);
 
 fn b_stores(engine: &Engine, base: u64) {
@@ -289,14 +401,22 @@ fn c_stores(engine: &Engine, base: u64) {
     says(engine, base, "c", Answer::Stored);
 }
 
+fn b_holds_nothing(engine: &Engine, base: u64) {
+    says(engine, base, "b", Answer::NotFound);
+}
+
+fn c_holds_nothing(engine: &Engine, base: u64) {
+    says(engine, base, "c", Answer::NotFound);
+}
+
+fn c_holds_something(engine: &Engine, base: u64) {
+    let stamp = engine.coordinator().clock.now(1_700_000_000_000);
+    let held = Object::value(stamp, Bytes::from_static(b"w"));
+    holds(engine, base, "c", &held);
+}
+
 fn c_refuses(engine: &Engine, base: u64) {
-    let text = "no".to_owned();
-    let maybe_applied = false;
-    let failed = Answer::Failed {
-        text,
-        maybe_applied,
-    };
-    says(engine, base, "c", failed);
+    says(engine, base, "c", fails());
 }
 
 fn c_is_lost(engine: &Engine, _: u64) {
@@ -308,24 +428,14 @@ fn it_is_late(engine: &Engine, _: u64) {
     engine.coordinator().tick(engine.now_ms() + LONG_MS);
 }
 
-#[test]
-fn threads_that_meet_at_one_put_tell_it_once() {
-    // Lost without it: an answer that comes while the put is still being sent, or becomes a machine, is counted twice or by
-    // nobody.
+/// For each of these meetings, many times, a request is begun, and is to be told once.
+fn meet<T>(meetings: &[&[Deed]], begin: impl Fn(&Arc<Engine>) -> Receiver<T>) {
     const ROUNDS: usize = 200;
-    let meetings: [&[Deed]; 6] = [
-        &[b_stores, c_stores],
-        &[b_stores, b_stores, c_stores],
-        &[b_stores, c_refuses],
-        &[b_stores, c_is_lost],
-        &[b_stores, c_stores, c_is_lost],
-        &[b_stores, c_stores, it_is_late],
-    ];
-    for deeds in meetings.into_iter().cycle().take(ROUNDS * meetings.len()) {
+    for deeds in meetings.iter().cycle().take(ROUNDS * meetings.len()) {
         let (engine, base) = among_three();
         let is_sent = AtomicBool::new(false);
         let told = std::thread::scope(|scope| {
-            for deed in deeds {
+            for deed in *deeds {
                 let (engine, is_sent) = (&engine, &is_sent);
                 scope.spawn(move || {
                     while engine.in_flight() == 0 && !is_sent.load(Ordering::Acquire) {
@@ -334,12 +444,41 @@ fn threads_that_meet_at_one_put_tell_it_once() {
                     deed(engine, base);
                 });
             }
-            let told = put(&engine, b"k", LONG_MS);
+            let told = begin(&engine);
             is_sent.store(true, Ordering::Release);
             told
         });
         assert!(told.recv().is_ok(), "somebody tells it");
-        assert_eq!(told.recv().unwrap_err(), mpsc::RecvError, "once");
+        assert!(told.recv().is_err(), "once");
         assert_eq!(engine.in_flight(), 0);
     }
+}
+
+#[test]
+fn threads_that_meet_at_one_put_tell_it_once() {
+    // Lost without it: an answer that comes while the put is still being sent, or becomes a machine, is counted twice or by
+    // nobody.
+    let meetings: [&[Deed]; 6] = [
+        &[b_stores, c_stores],
+        &[b_stores, b_stores, c_stores],
+        &[b_stores, c_refuses],
+        &[b_stores, c_is_lost],
+        &[b_stores, c_stores, c_is_lost],
+        &[b_stores, c_stores, it_is_late],
+    ];
+    meet(&meetings, |engine| put(engine, b"k", LONG_MS));
+}
+
+#[test]
+fn threads_that_meet_at_one_get_tell_it_once() {
+    // Lost without it: as of puts; and one who finds the copies differ takes the get from under another.
+    let meetings: [&[Deed]; 6] = [
+        &[b_holds_nothing, c_holds_nothing],
+        &[b_holds_nothing, b_holds_nothing, c_holds_nothing],
+        &[b_holds_nothing, c_refuses],
+        &[b_holds_nothing, c_holds_something],
+        &[b_holds_nothing, c_holds_nothing, c_is_lost],
+        &[b_holds_nothing, c_holds_something, it_is_late],
+    ];
+    meet(&meetings, |engine| get(engine, b"k"));
 }
