@@ -24,17 +24,14 @@ pub enum Goal {
     AtLeast(f64),
     /// This or less.
     AtMost(f64),
-    /// Anything: it is there to be seen beside another line.
-    None,
 }
 
 impl Goal {
     /// Whether a ratio is.
-    pub fn is_reached(self, ratio: f64) -> Option<bool> {
+    pub fn is_reached(self, ratio: f64) -> bool {
         match self {
-            Goal::AtLeast(goal) => Some(ratio >= goal),
-            Goal::AtMost(goal) => Some(ratio <= goal),
-            Goal::None => None,
+            Goal::AtLeast(goal) => ratio >= goal,
+            Goal::AtMost(goal) => ratio <= goal,
         }
     }
 
@@ -42,7 +39,6 @@ impl Goal {
         match self {
             Goal::AtLeast(goal) => format!(">= {goal:.1}"),
             Goal::AtMost(goal) => format!("<= {goal:.1}"),
-            Goal::None => "-".to_owned(),
         }
     }
 }
@@ -143,9 +139,8 @@ fn row(line: &Line) -> [String; 9] {
             None => skipped(measured.case, "no round"),
             Some([rkv, peer, ratio]) => {
                 let reached = match measured.goal.is_reached(ratio.median) {
-                    Some(true) => "yes",
-                    Some(false) => "no",
-                    None => "-",
+                    true => "yes",
+                    false => "no",
                 };
                 return [
                     measured.case.to_string(),
@@ -195,7 +190,7 @@ pub fn document(lines: &[Line]) -> Value {
                 "ratios": measured.ratios(),
                 "ratio": ratio,
                 "goal": measured.goal,
-                "reached": ratio.and_then(|ratio| measured.goal.is_reached(ratio.median)),
+                "reached": ratio.map(|ratio| measured.goal.is_reached(ratio.median)),
             })
         }
     };
@@ -226,15 +221,6 @@ mod tests {
                 peer: vec![200.0],
                 goal: Goal::AtMost(1.0),
             }),
-            Line::Measured(Measured {
-                case: 6,
-                what: "memory".to_owned(),
-                against: "another".to_owned(),
-                unit: "B",
-                rkv: vec![300.0],
-                peer: vec![100.0],
-                goal: Goal::None,
-            }),
             Line::Skipped {
                 case: 5,
                 why: "redis-cli is not installed".to_owned(),
@@ -250,7 +236,6 @@ mod tests {
 |------|-------------------------------------|---------|--------------|---------|-------|----------------|--------|---------|
 | 1    | SET                                 | 110k /s | redis-server | 100k /s | 1.10  | 0.90-1.20      | >= 1.0 | yes     |
 | 6    | memory                              | 300 B   | redis-server | 200 B   | 1.50  | 1.50-1.50      | <= 1.0 | no      |
-| 6    | memory                              | 300 B   | another      | 100 B   | 3.00  | 3.00-3.00      | -      | -       |
 | 5    | skipped: redis-cli is not installed | -       | -            | -       | -     | -              | -      | -       |
 ";
         assert_eq!(markdown(&lines()), expected);
@@ -278,10 +263,8 @@ mod tests {
         assert_eq!(document[0]["goal"], json!({"at_least": 1.0}));
         assert_eq!(document[0]["reached"], json!(true));
         assert_eq!(document[1]["reached"], json!(false));
-        assert_eq!(document[2]["goal"], json!("none"));
-        assert_eq!(document[2]["reached"], json!(null));
         assert_eq!(
-            document[3],
+            document[2],
             json!({"case": 5, "skipped": "redis-cli is not installed"})
         );
     }
